@@ -1,0 +1,135 @@
+"""The user's callables, one for each type of event, and the first of the two places that catch everything."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from infrastructure.errors import UnannouncedAwaitable
+from infrastructure.events import ErrorEvent
+from infrastructure.session import Emission
+
+Callback = Callable[[Any], Any]
+
+#: Under this kind a callback's exception reaches ``on_error``.
+CALLBACK_ERROR = "callback"
+
+
+def name_of(callback: Callback) -> str:
+    """A name for error texts."""
+    return getattr(callback, "__qualname__", None) or type(callback).__qualname__
+
+
+class Callbacks:
+    """Hands events to callables, in order, exactly once each.
+
+    A callable declared with ``async def`` is awaited before the next event is handed out; ``is_async`` is fixed when this object is
+    made. An exception is the callback's own: it is counted and told to the callback for errors, and the remaining events go on.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_targets",
+        "_venue",
+        "abandoned",
+        "accepted",
+        "emitted",
+        "errors",
+        "is_async",
+        "last_error",
+        "raised",
+        "underway",
+    )
+
+    def __init__(self, venue: str, targets: Mapping[type, Callback]) -> None:
+        self._venue = venue
+        self._targets = dict(targets)
+        self._awaited = frozenset(kind for kind, target in targets.items() if inspect.iscoroutinefunction(target))
+        self.is_async = bool(self._awaited)
+        self.emitted = 0
+        self.accepted = 0
+        self.errors = 0
+        #: Error events made here, beside those of the session.
+        self.raised = 0
+        #: Events whose callback has not returned yet, or has not been called.
+        self.underway = 0
+        #: Events whose callback was never called, or never returned, because the task was cancelled.
+        self.abandoned = 0
+        self.last_error: Exception | None = None
+
+    def emit(self, events: Sequence[Emission]) -> Awaitable[None] | None:
+        """Call the callbacks; returns what must be awaited when one of them is ``async``, else None."""
+        if self.is_async:
+            return self._emit_async(events) if events else None
+        targets = self._targets
+        remaining = len(events)
+        self.underway += remaining
+        try:
+            for event in events:
+                target = targets[type(event)]
+                try:
+                    result = target(event)
+                    if result is not None:
+                        _refuse_awaitable(target, result)
+                except MemoryError:
+                    raise  # Not the callback's mistake, and nothing to go on from.
+                except Exception as error:  # noqa: BLE001  # whatever a user's callable raises is its own
+                    following = self._failed(event, target, error)
+                    if following is not None:
+                        self.emit([following])
+                else:
+                    self.accepted += 1
+                self.emitted += 1
+                self.underway -= 1
+                remaining -= 1
+        finally:
+            self.underway -= remaining
+            self.abandoned += remaining
+        return None
+
+    async def _emit_async(self, events: Sequence[Emission]) -> None:
+        targets = self._targets
+        awaited = self._awaited
+        remaining = len(events)
+        self.underway += remaining
+        try:
+            for event in events:
+                kind = type(event)
+                target = targets[kind]
+                try:
+                    result = target(event)
+                    if kind in awaited:
+                        await result
+                    elif result is not None:
+                        _refuse_awaitable(target, result)
+                except MemoryError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # whatever a user's callable raises is its own
+                    following = self._failed(event, target, error)
+                    if following is not None:
+                        await self._emit_async([following])
+                else:
+                    self.accepted += 1
+                self.emitted += 1
+                self.underway -= 1
+                remaining -= 1
+        finally:
+            self.underway -= remaining
+            self.abandoned += remaining
+
+    def _failed(self, event: Emission, target: Callback, error: Exception) -> ErrorEvent | None:
+        self.errors += 1
+        self.last_error = error
+        if isinstance(event, ErrorEvent):
+            return None  # Whoever is told of errors failed itself: counted, and not told again.
+        self.raised += 1
+        text = f"{name_of(target)}: {type(error).__name__}: {error}"
+        symbol = getattr(event, "symbol", None)
+        return ErrorEvent(self._venue, CALLBACK_ERROR, text, symbol=symbol, received_ns=event.received_ns)
+
+
+def _refuse_awaitable(target: Callback, result: object) -> None:
+    """Raise UnannouncedAwaitable if ``result`` is one; any other return value is of no interest."""
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise UnannouncedAwaitable(name_of(target))

@@ -1,0 +1,129 @@
+"""Every error tickrail raises: facts as fields, text from ``__str__``, whose fault it is, and whether trying again helps."""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import ClassVar
+
+
+class Fault(Enum):
+    """Whose mistake an error is."""
+
+    CALLER = "caller"
+    VENUE = "venue"
+    OURS = "ours"
+
+
+class TickrailError(Exception):
+    """Root of the tree. ``fault`` says whose mistake it is, ``is_retryable`` whether the same call may succeed later."""
+
+    fault: ClassVar[Fault] = Fault.OURS
+    is_retryable: ClassVar[bool] = False
+
+
+class DecodeError(TickrailError):
+    """A frame or reply is not what its venue documents. Raised before any state has changed.
+
+    ``channel`` and ``symbol`` are set when the frame could be read far enough to know whose data is missing.
+    """
+
+    fault = Fault.VENUE
+
+    def __init__(self, reason: str, *, channel: str | None = None, symbol: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.channel = channel
+        self.symbol = symbol
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.channel, self.symbol) if part)
+        return f"{where}: {self.reason}" if where else self.reason
+
+
+class BookNotLive(TickrailError):
+    """A book was read while it is not LIVE; ``book.raw`` reads it all the same."""
+
+    fault = Fault.CALLER
+    is_retryable = True
+
+    def __init__(self, symbol: str, state: str) -> None:
+        super().__init__(symbol, state)
+        self.symbol = symbol
+        self.state = state
+
+    def __str__(self) -> str:
+        return f"the book of {self.symbol} is {self.state}, not LIVE; wait for on_book_state, or read book.raw knowing that it may be wrong"
+
+
+class UnannouncedAwaitable(TickrailError):
+    """A callback that was not declared with ``async def`` returned an awaitable, which nobody awaits."""
+
+    fault = Fault.CALLER
+
+    def __init__(self, callback: str) -> None:
+        super().__init__(callback)
+        self.callback = callback
+
+    def __str__(self) -> str:
+        return f"{self.callback} returned an awaitable but is not declared with 'async def'; declare it so, or return nothing"
+
+
+class AwaitedInsideCallback(TickrailError):
+    """A switch, drain or close was awaited inside a callback of the lane that it waits for."""
+
+    fault = Fault.CALLER
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what} cannot be awaited inside a callback: it ends only after the callback returns; await it from another task"
+
+
+class UnknownVenue(TickrailError):
+    """No venue of that name is registered."""
+
+    fault = Fault.CALLER
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.known = tuple(known)
+        super().__init__(name, self.known)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"unknown venue {self.name!r}; known: {', '.join(self.known)}"
+
+
+class UnknownSymbol(TickrailError):
+    """A symbol is not written in the unified notation, or is not part of the feed."""
+
+    fault = Fault.CALLER
+
+    def __init__(self, text: str, expected: str) -> None:
+        super().__init__(text, expected)
+        self.text = text
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"unknown symbol {self.text!r}; expected {self.expected}"
+
+
+class SettingsError(TickrailError):
+    """Arguments that contradict one another, or a value outside its range."""
+
+    fault = Fault.CALLER
+
+
+class CaptureError(TickrailError):
+    """A capture file cannot be read: which file, which line, what is wrong."""
+
+    fault = Fault.CALLER
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        super().__init__(path, line, reason)
+        self.path = path
+        self.line = line
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.reason}"

@@ -1,0 +1,1 @@
+"""Gate.io: wire formats, requests, sequence rules. Pure."""

@@ -1,0 +1,1 @@
+"""Connections, the lane each has, and the two architectures over it."""

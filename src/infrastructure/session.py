@@ -1,0 +1,320 @@
+"""The state of a venue's streams: judge every message of a frame, apply them all, and return the events to emit.
+
+State belongs to the stream and lives here: not in an architecture, not in a connection. Both architectures call the same
+``apply``, so a switch between them leaves books and sequence numbers where they are.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+
+from msgspec.structs import force_setattr
+
+from infrastructure.book import OrderBook
+from infrastructure.book_sync import Action, Announce, BookSync, ChangeState, Publish, Request
+from infrastructure.errors import DecodeError, UnknownSymbol
+from infrastructure.events import BookState, BookStateChange, Data, ErrorEvent, Gap, GapReason, MessageType
+from infrastructure.venue import Acknowledgement, BookUpdate, Message, Venue, check_symbol
+
+#: What is handed to callbacks.
+Emission = Data | Gap | BookStateChange | ErrorEvent | OrderBook
+
+
+class _BookStream:
+    """One book and its place in its stream."""
+
+    __slots__ = ("book", "sync")
+
+    def __init__(self, venue: Venue, channel: str, symbol: str) -> None:
+        self.sync = BookSync(venue.book_channels[channel], symbol)
+        self.book = OrderBook(venue.name, channel, symbol)
+
+
+class Session:
+    """A venue's running feed: books, sequence numbers, and which streams have data.
+
+    ``symbols`` limits the feed to these unified symbols; None takes every symbol that arrives. ``on_request`` is handed what has to be
+    asked of the venue (FetchSnapshot, Resubscribe) in the middle of ``apply``: it must only take note.
+    """
+
+    def __init__(self, venue: Venue, symbols: Collection[str] | None = None, on_request: Callable[[Request], None] | None = None) -> None:
+        self.venue = venue
+        self._symbols = None if symbols is None else frozenset(check_symbol(symbol) for symbol in symbols)
+        self._on_request = on_request
+        #: Set by the lane before each frame: when its bytes were read.
+        self.received_ns = 0
+        self.decoded = 0
+        self.raised = 0
+        #: Events returned to whoever emits them.
+        self.handed_over = 0
+        self._absorbed = 0
+        self._current: Sequence[Message] = ()
+        self._streams: dict[tuple[str, str], _BookStream] = {}
+        self._books: dict[str, OrderBook] = {}
+        # By message type: the symbols whose stream has data, and those that were seen but not asked for.
+        self._flowing: list[set[str]] = [set() for _ in MessageType]
+        self._unwanted: set[str] = set()
+
+    def __repr__(self) -> str:
+        states = [stream.sync.state for stream in self._streams.values()]
+        counts = " ".join(f"{state.value}={states.count(state)}" for state in BookState)
+        return f"<Session {self.venue.name} books: {counts}>"
+
+    def __contains__(self, symbol: str) -> bool:
+        return self._symbols is None or symbol in self._symbols
+
+    @property
+    def books(self) -> Mapping[str, OrderBook]:
+        """The book of each unified symbol. Where several channels carry one, the venue's first book channel counts."""
+        return MappingProxyType(self._books)
+
+    @property
+    def held(self) -> int:
+        """Updates that wait for a snapshot."""
+        return sum(len(stream.sync.held) for stream in self._streams.values())
+
+    @property
+    def absorbed(self) -> int:
+        """Decoded messages that gave no event of their own."""
+        return self._absorbed + sum(stream.sync.absorbed for stream in self._streams.values())
+
+    def apply(self, messages: Sequence[Message], received_ns: int | None = None) -> list[Emission]:
+        """Judge all messages of one frame, apply all, and return the events to emit, in order.
+
+        If this raises, ``fail`` must be called: the frame may be half applied.
+        """
+        received_ns = self.received_ns if received_ns is None else received_ns
+        self._current = messages
+        judged: list[tuple[_BookStream, list[Action]] | Data | ErrorEvent] = []
+        for message in messages:
+            if message.is_control:
+                self._control(message, judged)
+                continue
+            self.decoded += 1
+            # Only data gets here, which has a symbol; mypy cannot narrow a union by a class attribute.
+            symbol: str = message.symbol  # type: ignore[union-attr]
+            if symbol not in self._flowing[message.message_type] and not self._admit(message.message_type, symbol):
+                self._absorbed += 1
+            elif type(message) is BookUpdate:
+                stream = self._streams.get((message.channel, symbol)) or self._open(message.channel, symbol)
+                judged.append((stream, stream.sync.receive(message)))
+            else:
+                judged.append(message)  # type: ignore[arg-type]  # Data: see above
+        events: list[Emission] = []
+        for item in judged:
+            if isinstance(item, tuple):
+                self._act(item[0], item[1], received_ns, events)
+            else:
+                force_setattr(item, "received_ns", received_ns)
+                events.append(item)
+        self._current = ()
+        self.handed_over += len(events)
+        return events
+
+    def snapshot(self, symbol: str, raw: bytes | str, epoch: int | None = None) -> list[Emission]:
+        """REST answered with the whole book of ``symbol``; ``epoch`` is the one of the request."""
+        stream = self._snapshot_stream(symbol)
+        events: list[Emission] = []
+        try:
+            snapshot = self.venue.codec.decode_snapshot(symbol, raw)
+        except DecodeError as error:
+            self._raise(ErrorEvent(self.venue.name, "snapshot", str(error), stream.book.channel, symbol), self.received_ns, events)
+            self._act(stream, stream.sync.snapshot_failed(epoch), self.received_ns, events)
+        else:
+            self.decoded += 1
+            self._act(stream, stream.sync.snapshot(snapshot, epoch), self.received_ns, events)
+        self.handed_over += len(events)
+        return events
+
+    def snapshot_failed(self, symbol: str, reason: str, epoch: int | None = None) -> list[Emission]:
+        """REST did not answer with a book of ``symbol``; it is asked for again."""
+        stream = self._snapshot_stream(symbol)
+        events: list[Emission] = []
+        self._raise(ErrorEvent(self.venue.name, "snapshot", reason, stream.book.channel, symbol), self.received_ns, events)
+        self._act(stream, stream.sync.snapshot_failed(epoch), self.received_ns, events)
+        self.handed_over += len(events)
+        return events
+
+    def disconnect(self) -> list[Emission]:
+        """The source of every stream is lost: one Gap for each stream that had data."""
+        events: list[Emission] = []
+        for stream in self._streams.values():
+            self._act(stream, stream.sync.disconnect(), self.received_ns, events)
+        for channel, message_type in self.venue.channels.items():
+            if channel not in self.venue.book_channels:
+                for symbol in sorted(self._flowing[message_type]):
+                    self._raise(Gap(self.venue.name, channel, symbol, GapReason.DISCONNECTED), self.received_ns, events)
+        for flowing in self._flowing:
+            flowing.clear()
+        self.handed_over += len(events)
+        return events
+
+    def reject(self, error: DecodeError | None) -> list[Emission]:
+        """A frame was given up before it changed anything; whose data is missing stands in ``error``, as far as it could be read."""
+        channel, symbol = (error.channel, error.symbol) if error else (None, None)
+        events: list[Emission] = []
+        self._distrust(channel, symbol, GapReason.REJECTED, events)
+        self.handed_over += len(events)
+        return events
+
+    def fail(self) -> list[Emission]:
+        """``apply`` raised: whatever the frame's messages touch cannot be believed."""
+        # What the failed frame had made of itself by now will never be emitted.
+        self._absorbed += self.decoded + self.raised - self.handed_over - self.absorbed - self.held
+        events: list[Emission] = []
+        messages, self._current = self._current, ()
+        for channel, symbol in dict.fromkeys((self._channel_of(message), getattr(message, "symbol", None)) for message in messages):
+            self._distrust(channel, symbol, GapReason.FAILED, events)
+        if not messages:
+            self._distrust(None, None, GapReason.FAILED, events)
+        self.handed_over += len(events)
+        return events
+
+    def _channel_of(self, message: Message) -> str | None:
+        if isinstance(message, BookUpdate):
+            return message.channel
+        return next((name for name, kind in self.venue.channels.items() if kind is message.message_type), None)
+
+    def _distrust(self, channel: str | None, symbol: str | None, reason: GapReason, events: list[Emission]) -> None:
+        stream = self._streams.get((channel or "", symbol or ""))
+        if stream is not None:
+            self._act(stream, stream.sync.distrust(reason), self.received_ns, events)
+        elif symbol is None or symbol not in self._unwanted:
+            self._raise(Gap(self.venue.name, channel, symbol, reason), self.received_ns, events)
+
+    def _admit(self, message_type: MessageType, symbol: str) -> bool:
+        if symbol not in self:
+            self._unwanted.add(symbol)
+            return False
+        self._flowing[message_type].add(symbol)
+        return True
+
+    def _open(self, channel: str, symbol: str) -> _BookStream:
+        stream = self._streams[channel, symbol] = _BookStream(self.venue, channel, symbol)
+        order = list(self.venue.book_channels)
+        shown = self._books.get(symbol)
+        if shown is None or order.index(channel) < order.index(shown.channel):
+            self._books[symbol] = stream.book
+        return stream
+
+    def _snapshot_stream(self, symbol: str) -> _BookStream:
+        channel = self.venue.snapshot_channel
+        if channel is None or symbol not in self:
+            raise UnknownSymbol(symbol, "a symbol of this feed, of a venue whose books start from a REST snapshot")
+        return self._streams.get((channel, symbol)) or self._open(channel, check_symbol(symbol))
+
+    def _control(self, message: Message, judged: list[tuple[_BookStream, list[Action]] | Data | ErrorEvent]) -> None:
+        if isinstance(message, Acknowledgement) and message.error is not None:
+            self.raised += 1
+            judged.append(ErrorEvent(self.venue.name, "refused", message.error, message.channel, code=message.error_code))
+
+    def _raise(self, event: Gap | BookStateChange | ErrorEvent, received_ns: int, events: list[Emission]) -> None:
+        self.raised += 1
+        force_setattr(event, "received_ns", received_ns)
+        events.append(event)
+
+    def _act(self, stream: _BookStream, actions: list[Action], received_ns: int, events: list[Emission]) -> None:
+        book = stream.book
+        for action in actions:
+            if type(action) is Publish:
+                self._publish(stream, action, received_ns, events)
+            elif type(action) is ChangeState:
+                book.state = action.new
+                self._raise(
+                    BookStateChange(self.venue.name, book.channel, book.symbol, action.old, action.new, stream.sync.last_id),
+                    received_ns,
+                    events,
+                )
+            elif type(action) is Announce:
+                self._raise(
+                    Gap(self.venue.name, book.channel, book.symbol, action.reason, action.last_id, action.next_id), received_ns, events
+                )
+            elif self._on_request is not None:
+                self._on_request(action)  # type: ignore[arg-type]
+
+    def _publish(self, stream: _BookStream, publish: Publish, received_ns: int, events: list[Emission]) -> None:
+        book = stream.book
+        changes = book.changes
+        first = publish.updates[0]
+        if publish.replaces:
+            book.replace(first)
+            for update in publish.updates[1:]:
+                book.apply(update)
+        else:
+            book.apply(first)
+        if book.is_crossed:
+            self._act(stream, stream.sync.retract(publish.was), received_ns, events)
+            return
+        book.received_ns = received_ns
+        if publish.was is not BookState.LIVE:
+            self._act(stream, [ChangeState(publish.was, BookState.LIVE)], received_ns, events)
+        is_shown = book in events
+        if publish.replaces:
+            changes.bids, changes.asks, changes.is_full = (
+                (first.bids, first.asks, True) if len(publish.updates) == 1 else (book.raw.bids, book.raw.asks, True)
+            )
+        elif is_shown and not changes.is_full:
+            changes.bids, changes.asks = changes.bids + first.bids, changes.asks + first.asks
+        elif is_shown:
+            changes.bids, changes.asks = book.raw.bids, book.raw.asks
+        else:
+            changes.bids, changes.asks, changes.is_full = first.bids, first.asks, False
+        if is_shown:
+            self._absorbed += 1
+        else:
+            events.append(book)
+
+
+#: Messages held back before a login is confirmed; a venue that sends more than this without confirming is not believed.
+WITHHELD_LIMIT = 4096
+
+
+class PrivateSession(Session):
+    """The session of an account: nothing is published before the venue confirmed the login; what comes earlier is held back, in order."""
+
+    def __init__(self, venue: Venue, on_request: Callable[[Request], None] | None = None) -> None:
+        super().__init__(venue, None, on_request)
+        self.is_confirmed = False
+        self._withheld: deque[tuple[Message, int]] = deque()
+
+    @property
+    def held(self) -> int:
+        """Messages that wait for the venue's confirmation."""
+        return len(self._withheld)
+
+    def apply(self, messages: Sequence[Message], received_ns: int | None = None) -> list[Emission]:
+        """As Session.apply; data that came before the confirmation is emitted with it."""
+        if self.is_confirmed:
+            return super().apply(messages, received_ns)
+        received_ns = self.received_ns if received_ns is None else received_ns
+        events: list[Emission] = []
+        for message in messages:
+            if not message.is_control and not self.is_confirmed:
+                self._withhold(message, received_ns, events)
+                continue
+            if isinstance(message, Acknowledgement) and message.confirms_login and message.error is None:
+                self.is_confirmed = True
+                while self._withheld:
+                    self.decoded -= 1  # It was counted when it was held back, and is counted again now.
+                    earlier, earlier_ns = self._withheld.popleft()
+                    events += super().apply((earlier,), earlier_ns)
+            events += super().apply((message,), received_ns)
+        return events
+
+    def disconnect(self) -> list[Emission]:
+        """As Session.disconnect; the next connection has to be confirmed anew."""
+        self.is_confirmed = False
+        self._absorbed += len(self._withheld)
+        self._withheld.clear()
+        return super().disconnect()
+
+    def _withhold(self, message: Message, received_ns: int, events: list[Emission]) -> None:
+        self.decoded += 1
+        self._withheld.append((message, received_ns))
+        if len(self._withheld) > WITHHELD_LIMIT:
+            self._absorbed += 1
+            self.handed_over += 1
+            lost, _ = self._withheld.popleft()
+            self._raise(
+                Gap(self.venue.name, self._channel_of(lost), getattr(lost, "symbol", None), GapReason.OVERFLOW), received_ns, events
+            )

@@ -1,0 +1,179 @@
+"""What a venue is to the rest of tickrail: its codec, its channels, and the rule by which its books are kept.
+
+The messages below are what a codec makes of a frame beside the events themselves: neutral, complete, without a clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from math import inf
+from typing import ClassVar, Protocol
+
+import msgspec
+
+from infrastructure.errors import DecodeError, UnknownSymbol
+from infrastructure.events import Data, MessageType
+
+Levels = list[tuple[float, float]]
+
+
+class BookUpdate(msgspec.Struct, gc=False):
+    """A change of a book, or a whole one when ``is_full``; amounts are absolute and 0 removes a level.
+
+    The update carries the ids ``first_id`` to ``last_id``, both included. Levels are (price, amount), in any order.
+    """
+
+    message_type: ClassVar[MessageType] = MessageType.ORDERBOOK
+    is_control: ClassVar[bool] = False
+    channel: str
+    symbol: str
+    first_id: int
+    last_id: int
+    bids: Levels
+    asks: Levels
+    is_full: bool
+    exchange_ns: int | None
+
+
+class Acknowledgement(msgspec.Struct):
+    """A venue's answer to a request; ``error`` holds the venue's own words when it refused.
+
+    ``confirms_login`` is set by a private codec on the answer that proves the venue took the credentials.
+    """
+
+    message_type: ClassVar[MessageType] = MessageType.ACKNOWLEDGEMENT
+    is_control: ClassVar[bool] = True
+    channel: str
+    request: str
+    payload: tuple[str, ...] = ()
+    request_id: int | str | None = None
+    error_code: str | None = None
+    error: str | None = None
+    confirms_login: bool = False
+
+
+class Pong(msgspec.Struct):
+    """The answer to an application-level ping."""
+
+    message_type: ClassVar[MessageType] = MessageType.PONG
+    is_control: ClassVar[bool] = True
+    exchange_ns: int | None
+
+
+class Notice(msgspec.Struct):
+    """The venue speaks about itself, as when it is about to go down."""
+
+    message_type: ClassVar[MessageType] = MessageType.NOTICE
+    is_control: ClassVar[bool] = True
+    channel: str
+    text: str
+
+
+class Unknown(msgspec.Struct):
+    """A well-formed frame that this codec has no use for."""
+
+    message_type: ClassVar[MessageType] = MessageType.UNKNOWN
+    is_control: ClassVar[bool] = True
+    channel: str
+    event: str
+
+
+Message = Data | BookUpdate | Acknowledgement | Pong | Notice | Unknown
+
+
+class Verdict(Enum):
+    """What a sequence rule says of an update."""
+
+    APPLY = "apply"
+    IGNORE = "ignore"
+    REPLACE = "replace"
+    GAP = "gap"
+
+
+class SequenceRule(Protocol):
+    """A venue's recipe for one kind of book stream. Pure: the same arguments, the same verdict."""
+
+    def judge(self, last_id: int, update: BookUpdate) -> Verdict:
+        """Say what to do with ``update`` when the book stands at ``last_id``."""
+
+
+class Repair(Enum):
+    """How a book stream gets its first whole book, and a new one after a gap."""
+
+    FETCH_SNAPSHOT = "fetch snapshot"
+    RESUBSCRIBE = "resubscribe"
+    WAIT = "wait"
+
+
+class BookChannel(msgspec.Struct, frozen=True):
+    """One kind of book stream of a venue."""
+
+    name: str
+    rule: SequenceRule
+    repair: Repair
+
+
+class Codec(Protocol):
+    """A venue's wire format, pure: no I/O, no clock, no logging."""
+
+    def decode(self, raw_message: bytes | str) -> Sequence[Message]:
+        """Decode one frame into at least one message, or raise DecodeError and nothing else."""
+
+    def decode_snapshot(self, symbol: str, raw: bytes | str) -> BookUpdate:
+        """Decode the REST answer that holds the whole book of ``symbol``, or raise DecodeError and nothing else."""
+
+    def unified_symbol(self, native: str) -> str:
+        """The unified form of the venue's own name for a market, or DecodeError."""
+
+    def subscription_requests(self, action: str, channel: str, symbols: Sequence[str], now_s: int) -> list[dict[str, object]]:
+        """Build the requests that subscribe or unsubscribe (``action``) ``symbols``; ``now_s`` is Unix time."""
+
+    def ping_request(self, now_s: int) -> dict[str, object]:
+        """Build the application-level ping."""
+
+
+class Venue(msgspec.Struct, frozen=True):
+    """One market of an exchange: a description; nothing of connecting, retrying or calling back is written per venue."""
+
+    name: str
+    codec: Codec
+    websocket_url: str
+    rest_url: str
+    channels: Mapping[str, MessageType]
+    book_channels: Mapping[str, BookChannel]
+    snapshot_path: str
+    snapshot_symbol_key: str
+    ping_interval_s: float
+
+    @property
+    def snapshot_channel(self) -> str | None:
+        """The book channel that is repaired by a REST snapshot, if the venue has one."""
+        for channel in self.book_channels.values():
+            if channel.repair is Repair.FETCH_SNAPSHOT:
+                return channel.name
+        return None
+
+
+def check_symbol(text: str) -> str:
+    """Return ``text`` if it is a unified symbol, BASE/QUOTE or BASE/QUOTE:SETTLE, else raise UnknownSymbol."""
+    pair, _, settle = text.partition(":")
+    parts = pair.split("/")
+    if len(parts) != 2 or not all(part.isalnum() for part in parts) or (":" in text and not settle.isalnum()):
+        raise UnknownSymbol(text, "the unified notation, such as BTC/USDT or BTC/USDT:USDT")
+    return text
+
+
+def check_levels(levels: Levels, channel: str, symbol: str) -> None:
+    """Raise DecodeError unless every price is finite and above 0 and every amount finite and not below 0."""
+    for price, amount in levels:
+        # A NaN fails every comparison, so the positive form catches it too.
+        if not (0.0 < price < inf and 0.0 <= amount < inf):
+            raise DecodeError(
+                f"level ({price!r}, {amount!r}) is not a price above 0 with an amount of 0 or more", channel=channel, symbol=symbol
+            )
+
+
+def check_positive(value: float, name: str, channel: str, symbol: str) -> float:
+    """Return ``value`` if it is finite and above 0, else raise DecodeError."""
+    if 0.0 < value < inf:
+        return value
+    raise DecodeError(f"{name} {value!r} is not a finite number above 0", channel=channel, symbol=symbol)
