@@ -30,7 +30,8 @@ test: check ## everything that must hold
 	$(BIN)/pytest $(ARGS)
 
 soak: setup ## the long forms: every interleaving of a lane to 8 steps, 10,000 seeds of the simulation
-	TICKRAIL_SOAK=1 $(BIN)/pytest -s src/tests/integration/test_lane_interleavings.py src/tests/integration/test_simulation.py $(ARGS)
+	cd src && ../$(BIN)/python -m tests.harness.soak $(ARGS)
+	TICKRAIL_SOAK=1 $(BIN)/pytest src/tests/property src/tests/fuzz
 
 bench: setup ## duets with intervals: adapters, deliver, direct against strategy
 	cd src && ../$(BIN)/python -m tests.performance.websocket_performance_test $(ARGS)

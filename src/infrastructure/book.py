@@ -35,7 +35,7 @@ class BookSide:
 
     def replace(self, levels: Levels) -> None:
         """Forget everything and hold ``levels``."""
-        self.amounts = {price: amount for price, amount in levels if amount}
+        self.amounts = {price: amount for price, amount in dict(levels).items() if amount}
         self.prices = sorted(self.amounts)
 
 

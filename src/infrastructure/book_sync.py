@@ -21,7 +21,7 @@ HELD_LIMIT = 4096
 class Publish(msgspec.Struct, gc=False):
     """Apply ``updates`` in order, then show the book; the first replaces it when ``replaces``.
 
-    ``was`` is the state before. If the outcome must not be shown, ``BookSync.retract(was)`` takes the publication back.
+    ``was`` is the state before. If the outcome must not be shown, ``BookSync.retract`` takes the publication back.
     """
 
     updates: tuple[BookUpdate, ...]
@@ -120,8 +120,8 @@ class BookSync:
             update = self.held[0]
             verdict = self._channel.rule.judge(last_id, update)
             if verdict is Verdict.GAP:
-                # The snapshot is older than what is held: only a newer one can bridge. What it covers itself is of no more use.
-                self.absorbed += 1
+                # The snapshot is older than what is held: only a newer one can bridge, and it will cover what this one reached.
+                self.absorbed += len(updates)
                 return self._ask()
             self.held.popleft()
             if verdict is Verdict.IGNORE:
@@ -131,8 +131,8 @@ class BookSync:
             updates.append(update)
         return self._live(updates)
 
-    def snapshot_failed(self, epoch: int | None = None) -> list[Action]:
-        """A FetchSnapshot of ``epoch`` came to nothing; ask again."""
+    def request_failed(self, epoch: int | None = None) -> list[Action]:
+        """A FetchSnapshot or Resubscribe of ``epoch`` came to nothing; ask again."""
         if not self._is_awaited(epoch):
             return []
         self._is_asked = False
@@ -149,9 +149,10 @@ class BookSync:
         self._forget()
         return actions + self._ask()
 
-    def retract(self, was: BookState) -> list[Action]:
-        """The book that was to be shown is crossed; ``was`` is the state before, as the Publish said."""
+    def retract(self, was: BookState, last_id: int | None) -> list[Action]:
+        """The book that was to be shown is crossed; ``was`` is the state before, as the Publish said, ``last_id`` the book's id then."""
         self.absorbed += 1
+        self.last_id = last_id
         if was is BookState.LIVE:
             return self.distrust(GapReason.CROSSED)
         self.state = was

@@ -66,6 +66,7 @@ class Callbacks:
         try:
             for event in events:
                 target = targets[type(event)]
+                following = None
                 try:
                     result = target(event)
                     if result is not None:
@@ -74,13 +75,13 @@ class Callbacks:
                     raise  # Not the callback's mistake, and nothing to go on from.
                 except Exception as error:  # noqa: BLE001  # whatever a user's callable raises is its own
                     following = self._failed(event, target, error)
-                    if following is not None:
-                        self.emit([following])
                 else:
                     self.accepted += 1
                 self.emitted += 1
                 self.underway -= 1
                 remaining -= 1
+                if following is not None:
+                    self.emit([following])
         finally:
             self.underway -= remaining
             self.abandoned += remaining
@@ -95,6 +96,7 @@ class Callbacks:
             for event in events:
                 kind = type(event)
                 target = targets[kind]
+                following = None
                 try:
                     result = target(event)
                     if kind in awaited:
@@ -105,13 +107,13 @@ class Callbacks:
                     raise
                 except Exception as error:  # noqa: BLE001  # whatever a user's callable raises is its own
                     following = self._failed(event, target, error)
-                    if following is not None:
-                        await self._emit_async([following])
                 else:
                     self.accepted += 1
                 self.emitted += 1
                 self.underway -= 1
                 remaining -= 1
+                if following is not None:
+                    await self._emit_async([following])
         finally:
             self.underway -= remaining
             self.abandoned += remaining

@@ -115,7 +115,7 @@ class SettingsError(TickrailError):
 
 
 class CaptureError(TickrailError):
-    """A capture file cannot be read: which file, which line, what is wrong."""
+    """A capture file cannot be read: which file, which line (0: none of them), what is wrong."""
 
     fault = Fault.CALLER
 
@@ -126,4 +126,4 @@ class CaptureError(TickrailError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.reason}"
+        return f"{self.path}:{self.line}: {self.reason}" if self.line else f"{self.path}: {self.reason}"

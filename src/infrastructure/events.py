@@ -17,6 +17,11 @@ class Architecture(StrEnum):
     DIRECT = "direct"
     STRATEGY = "strategy"
 
+    @property
+    def other(self) -> "Architecture":
+        """The one that a switch leads to."""
+        return Architecture.STRATEGY if self is Architecture.DIRECT else Architecture.DIRECT
+
 
 class MessageType(IntEnum):
     """What one decoded message is: the dispatch key of every handler and the label of every counter."""

@@ -18,7 +18,7 @@ from infrastructure.networking.websocket.lane import DeadLetter, Lane, Marker, S
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
 from infrastructure.networking.websocket.strategies.interfaces import MessageHandler
 from infrastructure.networking.websocket.wiring import wire
-from infrastructure.session import Emission, Session
+from infrastructure.session import Session
 
 
 class OfflineFeed:
@@ -119,16 +119,20 @@ class OfflineFeed:
         requests, self._requests = self._requests, []
         return requests
 
-    def snapshot(self, symbol: str, raw: bytes | str, received_ns: int | None = None) -> Marker:
+    def snapshot(self, symbol: str, raw: bytes | str, received_ns: int | None = None, request: FetchSnapshot | None = None) -> Marker:
         """REST answers with the whole book of ``symbol``; it takes effect between the frames received so far and the next.
 
-        It answers the latest FetchSnapshot for the symbol, or comes unasked, before the first frame.
+        It answers ``request``, by default the latest for the symbol; before the first frame it may come unasked.
         """
-        return self._answer(symbol, "snapshot()", partial(self._session.snapshot, symbol, raw), received_ns)
+        if symbol not in self._session:
+            raise UnknownSymbol(symbol, "a symbol of this feed")
+        request = request or self._awaited.pop(symbol, None)
+        epoch = None if request is None else request.epoch
+        return self._lane.call("snapshot()", partial(self._session.snapshot, symbol, raw, epoch), received_ns)
 
-    def snapshot_failed(self, symbol: str, reason: str) -> Marker:
-        """REST did not answer; a new FetchSnapshot follows."""
-        return self._answer(symbol, "snapshot_failed()", partial(self._session.snapshot_failed, symbol, reason), None)
+    def request_failed(self, request: Request, reason: str) -> Marker:
+        """What ``take_requests`` handed out came to nothing; another request follows, unless the book is live by now."""
+        return self._lane.call("request_failed()", partial(self._session.request_failed, request, reason))
 
     def cut(self, received_ns: int | None = None) -> Marker:
         """The connection is lost: what was received is finished, then each stream gets its Gap; later frames are of a new connection."""
@@ -153,12 +157,6 @@ class OfflineFeed:
         self._requests.append(request)
         if isinstance(request, FetchSnapshot):
             self._awaited[request.symbol] = request
-
-    def _answer(self, symbol: str, what: str, action: partial[list[Emission]], received_ns: int | None) -> Marker:
-        if symbol not in self._session:
-            raise UnknownSymbol(symbol, "a symbol of this feed")
-        request = self._awaited.pop(symbol, None)
-        return self._lane.call(what, partial(action, epoch=None if request is None else request.epoch), received_ns)
 
 
 def offline_feed(

@@ -118,20 +118,22 @@ class Session:
         try:
             snapshot = self.venue.codec.decode_snapshot(symbol, raw)
         except DecodeError as error:
-            self._raise(ErrorEvent(self.venue.name, "snapshot", str(error), stream.book.channel, symbol), self.received_ns, events)
-            self._act(stream, stream.sync.snapshot_failed(epoch), self.received_ns, events)
+            self._raise(ErrorEvent(self.venue.name, "repair", str(error), stream.book.channel, symbol), self.received_ns, events)
+            self._act(stream, stream.sync.request_failed(epoch), self.received_ns, events)
         else:
             self.decoded += 1
             self._act(stream, stream.sync.snapshot(snapshot, epoch), self.received_ns, events)
         self.handed_over += len(events)
         return events
 
-    def snapshot_failed(self, symbol: str, reason: str, epoch: int | None = None) -> list[Emission]:
-        """REST did not answer with a book of ``symbol``; it is asked for again."""
-        stream = self._snapshot_stream(symbol)
+    def request_failed(self, request: Request, reason: str) -> list[Emission]:
+        """What was asked of the venue came to nothing; unless the book is live by now, it is asked again."""
+        stream = self._streams[request.channel, request.symbol]
+        actions = stream.sync.request_failed(request.epoch)
         events: list[Emission] = []
-        self._raise(ErrorEvent(self.venue.name, "snapshot", reason, stream.book.channel, symbol), self.received_ns, events)
-        self._act(stream, stream.sync.snapshot_failed(epoch), self.received_ns, events)
+        if actions:
+            self._raise(ErrorEvent(self.venue.name, "repair", reason, request.channel, request.symbol), self.received_ns, events)
+        self._act(stream, actions, self.received_ns, events)
         self.handed_over += len(events)
         return events
 
@@ -144,8 +146,6 @@ class Session:
             if channel not in self.venue.book_channels:
                 for symbol in sorted(self._flowing[message_type]):
                     self._raise(Gap(self.venue.name, channel, symbol, GapReason.DISCONNECTED), self.received_ns, events)
-        for flowing in self._flowing:
-            flowing.clear()
         self.handed_over += len(events)
         return events
 
@@ -236,6 +236,7 @@ class Session:
         book = stream.book
         changes = book.changes
         first = publish.updates[0]
+        good_id = book.last_id
         if publish.replaces:
             book.replace(first)
             for update in publish.updates[1:]:
@@ -243,7 +244,7 @@ class Session:
         else:
             book.apply(first)
         if book.is_crossed:
-            self._act(stream, stream.sync.retract(publish.was), received_ns, events)
+            self._act(stream, stream.sync.retract(publish.was, good_id), received_ns, events)
             return
         book.received_ns = received_ns
         if publish.was is not BookState.LIVE:
@@ -302,8 +303,10 @@ class PrivateSession(Session):
         return events
 
     def disconnect(self) -> list[Emission]:
-        """As Session.disconnect; the next connection has to be confirmed anew."""
+        """As Session.disconnect; what is held back is lost with the connection, and the next one has to be confirmed anew."""
         self.is_confirmed = False
+        for message, _ in self._withheld:
+            self._admit(message.message_type, message.symbol)  # type: ignore[union-attr]  # Data: no control message is held back
         self._absorbed += len(self._withheld)
         self._withheld.clear()
         return super().disconnect()

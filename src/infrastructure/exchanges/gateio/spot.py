@@ -243,8 +243,8 @@ def _number(text: str, channel: str, symbol: str) -> float | None:
     if not text:
         return None
     try:
-        value = _to_float(text.encode())
-    except (msgspec.MsgspecError, ValueError):
+        value = msgspec.convert(text, float, strict=False)
+    except msgspec.ValidationError:
         value = inf
     if not -inf < value < inf:
         raise DecodeError(f"{text[:32]!r} is not a finite number", channel=channel, symbol=symbol)
@@ -257,8 +257,6 @@ def _amount(text: str, channel: str, symbol: str) -> float | None:
         raise DecodeError(f"{text[:32]!r} is below 0", channel=channel, symbol=symbol)
     return value
 
-
-_to_float = msgspec.json.Decoder(float).decode
 
 Reader = Callable[[Envelope], Message]
 Result = TypeVar("Result")
@@ -327,6 +325,9 @@ class GateioSpotCodec:
             return (gateio.control_message(envelope, "spot."),)
         try:
             return (read(envelope),)
+        except DecodeError as error:
+            error.channel = channel  # A symbol or a time is read without knowing of which channel it is.
+            raise
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise DecodeError(str(error), channel=channel) from None
 

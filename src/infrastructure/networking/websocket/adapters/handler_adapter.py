@@ -3,7 +3,6 @@
 import inspect
 from typing import Any
 
-from infrastructure.events import MessageType
 from infrastructure.networking.websocket.handlers.base_websocket_client import BaseWebSocketClient, SessionHandler
 from infrastructure.networking.websocket.lane import Slot
 from infrastructure.networking.websocket.strategies.general import parsed_message
@@ -46,16 +45,17 @@ class WebSocketHandlerAdapter(MessageParser):
         return await result if inspect.isawaitable(result) else result
 
     async def parse_message(self, raw_message: bytes | str) -> ParsedMessage | None:
-        """Decode one frame; nothing has changed before ``message_handler`` gets the result."""
+        """Decode one frame; nothing has changed before ``message_handler`` gets the result.
+
+        The frame of a handler with a ``_handle_message`` of its own is handed through unread, without a message type.
+        """
         if self._session_handler is None:
-            return ParsedMessage(MessageType.UNKNOWN, raw_data=raw_message)
+            return ParsedMessage(None, raw_data=raw_message)
         return parsed_message(self._session_handler._decode(raw_message), raw_message)
 
-    async def message_handler(self, parsed: ParsedMessage) -> None:
-        """Apply one parsed message and call back."""
+    async def message_handler(self, parsed: ParsedMessage) -> Any:
+        """Apply one parsed message and call back; returns what the handler does, None or an Outcome."""
         if self._session_handler is None:
-            await self._handle_message(parsed.raw_data)
-            return
-        pending = self._session_handler._publish(parsed.data)
-        if inspect.isawaitable(pending):
-            await pending
+            return await self._handle_message(parsed.raw_data)
+        result = self._session_handler._publish(parsed.data)
+        return await result if inspect.isawaitable(result) else result

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from infrastructure.callbacks import Callback
+from infrastructure.errors import SettingsError
 from infrastructure.events import BalanceUpdate, Fill, OrderUpdate, PositionUpdate
 from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.handlers.base_websocket_client import BaseWebSocketClient, SessionHandler
-from infrastructure.session import PrivateSession
+from infrastructure.session import PrivateSession, Session
 
 
 class Signer(Protocol):
@@ -36,6 +37,12 @@ class PrivateWebSocketHandler(SessionHandler):
     ) -> None:
         super().__init__(session, metrics, **callbacks)
         self._signer = signer
+
+    def attach(self, session: Session, metrics: PathMetrics) -> None:
+        """As SessionHandler.attach; raises SettingsError for a session that would publish before the login is confirmed."""
+        if not isinstance(session, PrivateSession):
+            raise SettingsError(f"{type(self).__name__} needs a PrivateSession, not a {type(session).__name__}")
+        super().attach(session, metrics)
 
     def signed_requests(self, channel: str, symbols: Sequence[str], now_s: int) -> list[dict[str, object]]:
         """The requests that subscribe ``symbols`` to a private channel, signed; ``now_s`` is Unix time."""

@@ -15,10 +15,12 @@ class StrategyReceiver:
         self._handle = message_handler
 
     async def _handle_message(self, raw_message: bytes | str) -> Outcome | None:
-        """Take one frame; what the parser or the handler raises passes through."""
+        """Take one frame; what the parser or the handler raises passes through, and so does an Outcome that the handler returns."""
         parsed = await self._parse(raw_message)
         if parsed is None:
             return Outcome.CONTROL
-        await self._handle(parsed)
-        # A foreign parser may label its messages with types of its own.
-        return Outcome.CONTROL if parsed.message_type in _CONTROL else None
+        outcome = await self._handle(parsed)
+        if isinstance(outcome, Outcome):
+            return outcome
+        # A foreign parser may label its messages with types of its own, whose numbers mean something else.
+        return Outcome.CONTROL if isinstance(parsed.message_type, MessageType) and parsed.message_type in _CONTROL else None

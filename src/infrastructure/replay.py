@@ -1,0 +1,130 @@
+"""Runs a capture file through a feed. A capture is JSON lines: ``{"t": seconds, "dir": "in" | "out" | "http", "url": ..., "raw": text}``.
+
+A binary frame has ``"hex"`` in place of ``"raw"``; ``http`` lines are REST answers, given to the feed where they stand in time.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from infrastructure.canonical import EventDigest
+from infrastructure.errors import CaptureError, SettingsError
+from infrastructure.events import Architecture
+from infrastructure.exchanges import VENUES
+from infrastructure.feed import OfflineFeed, offline_feed
+from infrastructure.metrics import FrameAccounting
+from infrastructure.venue import Levels, Venue
+
+#: The callbacks of a public feed.
+CALLBACK_NAMES = ("on_orderbook", "on_trade", "on_book_ticker", "on_ticker", "on_candle", "on_gap", "on_book_state", "on_error")
+
+
+class CaptureLine(msgspec.Struct):
+    """One line of a capture file."""
+
+    raw: str | None = None
+    hex: str | None = None
+    t: float | None = None
+    dir: str = "in"
+    url: str = ""
+
+    @property
+    def frame(self) -> bytes:
+        """The message as it was on the wire."""
+        return self.raw.encode() if self.raw is not None else bytes.fromhex(self.hex or "")
+
+    @property
+    def received_ns(self) -> int:
+        """When it was received, 0 where the file does not say."""
+        return 0 if self.t is None else round(self.t * 1e9)
+
+
+class BookSummary(msgspec.Struct):
+    """A book as it stands at the end, whatever its state; levels are (price, amount), best first."""
+
+    state: str
+    last_id: int | None
+    bids: Levels
+    asks: Levels
+
+
+class ReplaySummary(msgspec.Struct):
+    """What a replay ended with."""
+
+    frames: int
+    accounting: FrameAccounting
+    events: dict[str, int]
+    events_sha256: str
+    switches: int
+    books: dict[str, BookSummary]
+
+
+def read_capture(path: Path) -> list[CaptureLine]:
+    """The lines of a capture file, or CaptureError with the place of what is wrong."""
+    decode = msgspec.json.Decoder(CaptureLine).decode
+    lines: list[CaptureLine] = []
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise CaptureError(str(path), 0, f"cannot be read: {error.strerror}") from None
+    for number, raw in enumerate(text.splitlines(), 1):
+        if not raw.strip():
+            continue
+        try:
+            line = decode(raw)
+            if line.dir not in ("in", "out", "http"):
+                raise ValueError(f"dir is {line.dir!r}, not in, out or http")
+            if line.raw is None and line.hex is None:
+                raise ValueError("neither raw nor hex")
+            bytes.fromhex(line.hex or "")
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise CaptureError(str(path), number, str(error)) from None
+        lines.append(line)
+    if all(line.t is not None for line in lines):
+        lines.sort(key=lambda line: line.t or 0.0)
+    return lines
+
+
+def venue_of(lines: list[CaptureLine]) -> str:
+    """The venue whose WebSocket address the lines name, or SettingsError."""
+    for line in lines:
+        for venue in VENUES.values():
+            if line.url and line.url.split("?")[0] == venue.websocket_url:
+                return venue.name
+    raise SettingsError(f"the capture does not say whose it is; name the venue, one of: {', '.join(VENUES)}")
+
+
+async def replay(
+    lines: list[CaptureLine], venue: str, architecture: Architecture, *, switch_every: int = 0, adapted: bool = False
+) -> ReplaySummary:
+    """Run all lines through one feed; every ``switch_every`` frames the architecture changes (0: never)."""
+    digest = EventDigest()
+    callbacks: dict[str, Any] = dict.fromkeys(CALLBACK_NAMES, digest.add)
+    feed = offline_feed(venue, None, architecture, adapted=adapted, **callbacks)
+    frames = 0
+    for line in lines:
+        if line.dir == "in":
+            if switch_every and frames and frames % switch_every == 0:
+                feed.switch(architecture.other if frames // switch_every % 2 else architecture)
+            feed.deliver(line.frame, line.received_ns)
+            frames += 1
+        elif line.dir == "http":
+            symbol = _snapshot_symbol(feed.venue, line.url)
+            if symbol is not None:
+                feed.snapshot(symbol, line.frame, line.received_ns)
+    await feed.drain()
+    return ReplaySummary(frames, feed.accounting.frames, dict(sorted(digest.counts.items())), digest.sha256, feed.switches, _books(feed))
+
+
+def _snapshot_symbol(venue: Venue, url: str) -> str | None:
+    parts = urlsplit(url)
+    names = parse_qs(parts.query).get(venue.snapshot_symbol_key)
+    return venue.codec.unified_symbol(names[0]) if parts.path == venue.snapshot_path and names else None
+
+
+def _books(feed: OfflineFeed) -> dict[str, BookSummary]:
+    return {
+        symbol: BookSummary(book.state.value, book.last_id, book.raw.bids, book.raw.asks) for symbol, book in sorted(feed.books.items())
+    }

@@ -1,0 +1,236 @@
+"""Any bytes give messages or DecodeError, and all variants agree on which."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infrastructure.errors import DecodeError
+from infrastructure.events import BookTicker, Candle, Ticker, Trade
+from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
+from infrastructure.venue import BookUpdate, Message, check_symbol
+from tests.harness import frames
+from tests.harness.effort import effort
+from tests.harness.frames import PONG, SYMBOL, Seen
+from tests.harness.variants import VARIANTS, Variant, assert_accounts
+
+LEVELS = ([(100, 1), (99.5, 0)], [(101, 2)])
+VALID = [
+    frames.trade(1),
+    frames.book_ticker(1),
+    frames.book_ticker(1, bid=""),
+    frames.ticker(),
+    frames.candle(),
+    frames.update(5, 6, *LEVELS),
+    frames.update(6, 6, *LEVELS, full=True),
+    frames.obu(5, 6, *LEVELS),
+    frames.obu(None, 6, *LEVELS, full=True),
+    frames.whole_book(6, *LEVELS),
+    frames.acknowledgement(),
+    frames.acknowledgement(error={"code": 2, "message": "unknown currency pair: NOPE_USDT"}),
+    frames.push("spot.system", {"type": "upgrade"}),
+    frames.push("spot.orders", [{"id": "1"}]),
+    PONG,
+]
+REST_BOOK = frames.rest_book(7, *LEVELS)
+KEYS = sorted({key for raw in (*VALID, REST_BOOK) for key in re.findall(r'"(\w+)":', raw.decode())})
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+    st.sampled_from(
+        ["nan", "inf", "-1", "0", "1e400", "", "BTC_USDT", "ob.BTC_USDT.50", "buy", "update", "subscribe", "spot.trades", "100"]
+    ),
+)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3), max_leaves=6
+)
+
+Mutation = Callable[[bytes], bytes]
+PLACES = st.integers(0, 10_000)
+
+
+def flip(place: int, bit: int) -> Mutation:
+    return lambda raw: raw[: place % len(raw)] + bytes([raw[place % len(raw)] ^ (1 << bit)]) + raw[place % len(raw) + 1 :] if raw else raw
+
+
+def truncate(place: int) -> Mutation:
+    return lambda raw: raw[: place % (len(raw) + 1)]
+
+
+def insert(place: int, more: bytes) -> Mutation:
+    return lambda raw: raw[: place % (len(raw) + 1)] + more + raw[place % (len(raw) + 1) :]
+
+
+def delete(place: int, count: int) -> Mutation:
+    return lambda raw: raw[: place % (len(raw) + 1)] + raw[place % (len(raw) + 1) + count :]
+
+
+def repeat_key(place: int, key: str, value: Any) -> Mutation:
+    """Put ``key`` once more, with another value, at the beginning of one of the frame's objects."""
+
+    def mutate(raw: bytes) -> bytes:
+        objects = [found.end() for found in re.finditer(rb"\{", raw)]
+        if not objects:
+            return raw
+        at = objects[place % len(objects)]
+        comma = b"" if raw[at : at + 1] == b"}" else b","
+        return raw[:at] + json.dumps({key: value})[1:-1].encode() + comma + raw[at:]
+
+    return mutate
+
+
+def replace_value(place: int, value: Any) -> Mutation:
+    """Put another value in the place of one of the frame's texts or numbers."""
+
+    def mutate(raw: bytes) -> bytes:
+        values = list(re.finditer(rb'(?<=: )("[^"]*"|-?[0-9.]+|true|false|null)', raw))
+        if not values:
+            return raw
+        found = values[place % len(values)]
+        return raw[: found.start()] + json.dumps(value).encode() + raw[found.end() :]
+
+    return mutate
+
+
+MUTATIONS = st.one_of(
+    st.builds(flip, PLACES, st.integers(0, 7)),
+    st.builds(truncate, PLACES),
+    st.builds(
+        insert,
+        PLACES,
+        st.binary(min_size=1, max_size=4) | st.sampled_from([b"{", b"[", b'"', b"\\", b"\\ud800", b"\\u0000", b"\xff", b"-", b"e9"]),
+    ),
+    st.builds(delete, PLACES, st.integers(1, 8)),
+    st.builds(repeat_key, PLACES, st.sampled_from(KEYS), JSON),
+    st.builds(replace_value, PLACES, JSON),
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn, *valid: bytes) -> bytes:
+    raw = draw(st.sampled_from(valid or VALID))
+    for mutate in draw(st.lists(MUTATIONS, min_size=1, max_size=3)):
+        raw = mutate(raw)
+    return raw
+
+
+def assert_sound(message: Message) -> None:
+    """Whatever was decoded must be fit to be used."""
+    if isinstance(message, BookUpdate):
+        check_symbol(message.symbol)
+        assert message.first_id <= message.last_id
+        for price, amount in (*message.bids, *message.asks):
+            assert isfinite(price) and isfinite(amount) and price > 0 and amount >= 0
+    elif isinstance(message, Trade | BookTicker | Ticker | Candle):
+        check_symbol(message.symbol)
+        fields = {name: getattr(message, name) for name in message.__struct_fields__}
+        numbers = {name: value for name, value in fields.items() if isinstance(value, float)}
+        assert all(isfinite(value) for value in numbers.values())
+        assert all(value >= 0 for name, value in numbers.items() if name != "change_percent")
+    else:
+        assert message.is_control
+
+
+def decode(raw: bytes | str) -> None:
+    try:
+        messages = GATEIO_SPOT.codec.decode(raw)
+    except DecodeError:
+        return
+    assert len(messages) >= 1
+    for message in messages:
+        assert_sound(message)
+
+
+def decode_snapshot(raw: bytes | str) -> None:
+    try:
+        book = GATEIO_SPOT.codec.decode_snapshot(SYMBOL, raw)
+    except DecodeError:
+        return
+    assert book.is_full
+    assert_sound(book)
+
+
+ANY_STRING = st.text(st.characters(exclude_categories=()), max_size=60)
+
+
+@given(raw=st.binary(max_size=200) | ANY_STRING)
+@effort(500)
+def test_any_bytes_or_text_give_messages_or_a_decode_error(raw: bytes | str) -> None:
+    decode(raw)
+    decode_snapshot(raw)
+
+
+@given(raw=mutated())
+@effort(1200)
+def test_a_damaged_frame_gives_messages_or_a_decode_error(raw: bytes) -> None:
+    decode(raw)
+
+
+@given(raw=mutated(REST_BOOK))
+@effort(400)
+def test_a_damaged_rest_book_gives_a_book_or_a_decode_error(raw: bytes) -> None:
+    decode_snapshot(raw)
+
+
+@given(frame=st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8), channel=st.sampled_from([*GATEIO_SPOT.channels, "spot.pong"]))
+@effort(400)
+def test_a_frame_of_any_shape_gives_messages_or_a_decode_error(frame: dict[str, Any], channel: str) -> None:
+    decode(json.dumps({"channel": channel} | frame))
+    decode(json.dumps({"channel": channel, "event": "update", "result": frame}))
+    decode_snapshot(json.dumps(frame))
+
+
+Verdict = tuple[Mapping[str, int], int, int, list[Any], list[Any]]
+
+
+async def verdict(variant: Variant, raws: list[bytes]) -> Verdict:
+    """What became of these frames: outcomes, events and books, without times and without the architecture."""
+    seen = Seen()
+    feed = variant.feed(**seen.callbacks)
+    for raw in raws:
+        feed.deliver(raw, 1)
+        await feed.drain()
+    assert_accounts(feed)
+    account = feed.accounting.frames
+    return account.rejected_by_kind, account.delivered, account.control, seen.events, seen.books
+
+
+@given(raws=st.lists(mutated() | st.sampled_from(VALID), max_size=12))
+@effort(80)
+def test_all_variants_agree_on_damaged_frames(raws: list[bytes]) -> None:
+    first, *others = (asyncio.run(verdict(variant, raws)) for variant in VARIANTS)
+    assert all(other == first for other in others)
+    assert set(first[0]) <= {"undecodable"}
+
+
+#: A notice hands its text on as it is.
+DECODED = [raw for raw in VALID if b"spot.system" not in raw]
+
+
+@given(place=PLACES, key=st.sampled_from(KEYS), value=JSON, valid=st.sampled_from(DECODED))
+@effort(500)
+def test_a_key_that_comes_twice_means_what_its_last_value_means_or_the_frame_is_refused(
+    place: int, key: str, value: Any, valid: bytes
+) -> None:
+    twice = repeat_key(place, key, value)(valid)
+    try:
+        collapsed = json.dumps(json.loads(twice)).encode()
+    except ValueError:
+        return
+    assert outcome(twice) in (outcome(collapsed), DecodeError)
+
+
+def outcome(raw: bytes) -> object:
+    try:
+        return GATEIO_SPOT.codec.decode(raw)
+    except DecodeError:
+        return DecodeError

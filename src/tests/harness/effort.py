@@ -1,0 +1,19 @@
+"""How hard the generated tests try: the same examples in every run, fifty times as many where TICKRAIL_SOAK is 1."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_FACTOR = 50 if os.environ.get("TICKRAIL_SOAK") == "1" else 1
+
+
+def effort(examples: int, *, steps: int = 50) -> settings:
+    """Settings for ``examples`` examples; ``steps`` counts those of a state machine's run."""
+    return settings(
+        max_examples=examples * _FACTOR,
+        stateful_step_count=steps,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )

@@ -1,0 +1,108 @@
+"""A venue of a user's own with account data: JSON frames, a codec, a description. Nothing of it is part of tickrail."""
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from infrastructure.errors import DecodeError
+from infrastructure.events import BalanceUpdate, Fill, MessageType, OrderUpdate, PositionUpdate, Side
+from infrastructure.session import PrivateSession
+from infrastructure.venue import Acknowledgement, BookUpdate, Message, Notice, Pong, Unknown, Venue
+
+SECRET = "canary-7f3a-do-not-print"
+
+
+class AccountCodec:
+    """Frames are ``{"login": ...}``, ``{"pong": 1}``, ``{"notice": "..."}`` or ``{"items": [{"kind": "order", ...}, ...]}``."""
+
+    def decode(self, raw_message: bytes | str) -> Sequence[Message]:
+        try:
+            frame = json.loads(raw_message)
+            if "login" in frame:
+                refused = None if frame["login"] == "ok" else frame["login"]
+                return (Acknowledgement("account", "login", error=refused, confirms_login=refused is None),)
+            if "pong" in frame:
+                return (Pong(None),)
+            if "notice" in frame:
+                return (Notice("account", frame["notice"]),)
+            return [_ITEMS[item["kind"]](item) for item in frame["items"]] if "items" in frame else (Unknown("account", ""),)
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            raise DecodeError(f"not an account frame: {error!r}") from None
+
+    def decode_snapshot(self, symbol: str, raw: bytes | str) -> BookUpdate:
+        raise DecodeError("an account has no books")
+
+    def unified_symbol(self, native: str) -> str:
+        return native.replace("-", "/")
+
+    def subscription_requests(self, action: str, channel: str, symbols: Sequence[str], now_s: int) -> list[dict[str, object]]:
+        return [{"do": action, "channel": channel, "symbol": symbol, "at": now_s} for symbol in symbols]
+
+    def ping_request(self, now_s: int) -> dict[str, object]:
+        return {"ping": now_s}
+
+
+def _order(item: dict[str, Any]) -> OrderUpdate:
+    amount = Decimal(item["amount"])
+    return OrderUpdate(
+        "account_venue", item["symbol"], item["id"], None, Side.BUY, "open", Decimal(item["price"]), amount, Decimal(0), None
+    )
+
+
+def _fill(item: dict[str, Any]) -> Fill:
+    price, amount = Decimal(item["price"]), Decimal(item["amount"])
+    return Fill("account_venue", item["symbol"], item["id"], "1", Side.BUY, price, amount, None, None, None)
+
+
+def _balance(item: dict[str, Any]) -> BalanceUpdate:
+    return BalanceUpdate("account_venue", item["currency"], Decimal(item["amount"]), Decimal(0), None)
+
+
+def _position(item: dict[str, Any]) -> PositionUpdate:
+    return PositionUpdate("account_venue", item["symbol"], Decimal(item["amount"]), None, None)
+
+
+_ITEMS = {"order": _order, "fill": _fill, "balance": _balance, "position": _position}
+
+ACCOUNT_VENUE = Venue(
+    name="account_venue",
+    codec=AccountCodec(),
+    websocket_url="wss://venue.invalid/account",
+    rest_url="https://venue.invalid",
+    channels={"orders": MessageType.ORDER, "fills": MessageType.FILL, "balances": MessageType.BALANCE, "positions": MessageType.POSITION},
+    book_channels={},
+    snapshot_path="",
+    snapshot_symbol_key="",
+    ping_interval_s=10.0,
+)
+
+LOGIN = b'{"login":"ok"}'
+REFUSAL = b'{"login":"bad key"}'
+PONG = b'{"pong":1}'
+NOTICE = b'{"notice":"down at noon"}'
+UNKNOWN = b"{}"
+
+
+def items(*kinds: str, number: int = 1) -> bytes:
+    """One frame with an item of each kind, whose id is ``number``."""
+    shared = {"symbol": "BTC/USDT", "currency": "USDT", "id": str(number), "price": "100.10", "amount": "0.30"}
+    return json.dumps({"items": [{"kind": kind} | shared for kind in kinds]}).encode()
+
+
+class Keys:
+    """A signer as a user writes one: it holds a secret and proves it."""
+
+    def __init__(self, secret: str = SECRET) -> None:
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return "<Keys>"
+
+    def sign(self, request: dict[str, object]) -> dict[str, object]:
+        return request | {"sign": f"{len(self._secret)}:{request['at']}"}
+
+
+def private_session() -> PrivateSession:
+    """A session of the account."""
+    return PrivateSession(ACCOUNT_VENUE)

@@ -1,0 +1,178 @@
+"""Numbers: what the codec makes of a text is what Python makes of it, or a refusal."""
+
+import math
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from infrastructure.errors import DecodeError
+from infrastructure.events import BookTicker, Candle, Ticker, Trade
+from infrastructure.exchanges.gateio.envelope import milliseconds_to_ns, native_pair, unified_pair
+from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
+from infrastructure.venue import BookUpdate, Message
+from tests.harness.effort import effort
+from tests.harness.frames import PAIR, SYMBOL, push, rest_book, update
+
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
+CANDLE = {"t": "1700000000", "v": "1", "c": "1", "h": "1", "l": "1", "o": "1", "n": f"1m_{PAIR}"}
+TICKER = {"currency_pair": PAIR, "last": "1"}
+TRADE = {"id": 1, "create_time_ms": "1700000000000", "side": "buy", "currency_pair": PAIR, "amount": "1", "price": "1"}
+TWO_SIDED = {"t": 1_700_000_000_000, "u": 1, "s": PAIR, "b": "1", "B": "1", "a": "1", "A": "1"}
+ONE_SIDED = TWO_SIDED | {"b": "", "B": "0"}
+
+
+def message(raw: bytes) -> Message:
+    (decoded,) = GATEIO_SPOT.codec.decode(raw)
+    return decoded
+
+
+def price_of_trade(text: str) -> float | None:
+    decoded = message(push("spot.trades", TRADE | {"price": text}))
+    assert isinstance(decoded, Trade)
+    return decoded.price
+
+
+def amount_of_level(text: str) -> float | None:
+    decoded = message(update(1, 1, [(1, text)]))
+    assert isinstance(decoded, BookUpdate)
+    return decoded.bids[0][1]
+
+
+def price_of_level(text: str) -> float | None:
+    decoded = GATEIO_SPOT.codec.decode_snapshot(SYMBOL, rest_book(1, [(text, 1)]))
+    return decoded.bids[0][0]
+
+
+def ask_of_two_sides(text: str) -> float | None:
+    decoded = message(push("spot.book_ticker", TWO_SIDED | {"A": text}))
+    assert isinstance(decoded, BookTicker)
+    return decoded.ask_amount
+
+
+def ask_of_one_side(text: str) -> float | None:
+    decoded = message(push("spot.book_ticker", ONE_SIDED | {"A": text}))
+    assert isinstance(decoded, BookTicker)
+    return decoded.ask_amount
+
+
+def volume_of_ticker(text: str) -> float | None:
+    decoded = message(push("spot.tickers", TICKER | {"base_volume": text}))
+    assert isinstance(decoded, Ticker)
+    return decoded.base_volume
+
+
+def change_of_ticker(text: str) -> float | None:
+    decoded = message(push("spot.tickers", TICKER | {"change_percentage": text}))
+    assert isinstance(decoded, Ticker)
+    return decoded.change_percent
+
+
+def volume_of_candle(text: str) -> float | None:
+    decoded = message(push("spot.candlesticks", CANDLE | {"v": text}))
+    assert isinstance(decoded, Candle)
+    return decoded.quote_volume
+
+
+Read = Callable[[str], float | None]
+#: How a number is read and the range in which it makes sense: from 0 on, above 0, or anything finite.
+POSITIVE: list[Read] = [price_of_trade, price_of_level]
+NOT_NEGATIVE: list[Read] = [amount_of_level, volume_of_candle, volume_of_ticker, ask_of_two_sides, ask_of_one_side]
+ANY_SIGN: list[Read] = [change_of_ticker]
+READS = [*POSITIVE, *NOT_NEGATIVE, *ANY_SIGN]
+
+
+def is_in_range(read: Read, value: float) -> bool:
+    return math.isfinite(value) and (read in ANY_SIGN or value > 0 or (read in NOT_NEGATIVE and value == 0))
+
+
+def halfway(low: float) -> str:
+    """The exact decimal text of the number in the middle between two neighbouring doubles, where rounding is hardest."""
+    middle = (Fraction(low) + Fraction(math.nextafter(low, math.inf))) / 2
+    digits = middle.denominator.bit_length() - 1  # The denominator is a power of two: so many decimals are exact.
+    whole, rest = divmod(abs(middle.numerator) * 10**digits // middle.denominator, 10**digits)
+    return f"{'-' if middle < 0 else ''}{whole}" + (f".{rest:0{digits}d}" if digits else "")
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.one_of(
+    st.from_regex(NUMBER, fullmatch=True),
+    FINITE.map(repr),
+    st.integers(-(10**330), 10**330).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, places=8).map(lambda value: f"{value:f}"),
+    st.floats(1e-30, 1e30).map(halfway),
+    st.floats(1e-30, 1e30).map(lambda value: halfway(value) + "000000000000000000000000001"),
+).filter(lambda text: NUMBER.fullmatch(text) is not None)
+ANY_TEXT = st.one_of(
+    st.text(max_size=12),
+    st.text("0123456789+-.eE_ xnaif", max_size=12),
+    TEXTS.flatmap(lambda text: st.sampled_from([text + " ", " " + text, "+" + text, text + "_0", "0" + text, text + ".", text + "\n"])),
+    st.sampled_from(["nan", "inf", "-inf", "Infinity", "1e400", "-1e400", "1_0", " 1", "+1", "9" * 5000, "0x1", "１", "true", "null"]),
+)
+
+
+@pytest.mark.parametrize("read", READS)
+@given(text=TEXTS)
+@example(text="9" * 5000)
+@example(text="1e308")
+@example(text="1" + "0" * 308)
+@example(text="1" + "0" * 309)
+@example(text="179769313486231580793728971405301e276")
+@example(text="4.9e-324")
+@example(text="2.4703282292062327e-324")
+@example(text="1e-400")
+@example(text="-0")
+@example(text="0." + "1" * 5000)
+@effort(120)
+def test_the_float_of_a_number_is_the_one_python_reads(read: Read, text: str) -> None:
+    exact = float(text)
+    if is_in_range(read, exact):
+        assert read(text) == exact
+    else:
+        with pytest.raises(DecodeError):
+            read(text)
+
+
+@pytest.mark.parametrize("read", READS)
+@given(text=ANY_TEXT)
+@effort(120)
+def test_a_text_that_is_no_json_number_is_refused(read: Read, text: str) -> None:
+    if NUMBER.fullmatch(text) is not None:
+        return
+    if text == "" and read in (volume_of_ticker, change_of_ticker):
+        assert read(text) is None
+    elif text == "" and read in (ask_of_two_sides, ask_of_one_side):
+        assert read(text) == 0.0
+    else:
+        with pytest.raises(DecodeError):
+            read(text)
+
+
+@given(whole=st.integers(0, 10**15 - 1), fraction=st.text("0123456789", max_size=9))
+@effort(300)
+def test_a_time_in_milliseconds_is_exact_to_the_nanosecond(whole: int, fraction: str) -> None:
+    exact = Fraction(whole) + (Fraction(int(fraction), 10 ** len(fraction)) if fraction else 0)
+    assert milliseconds_to_ns(f"{whole}.{fraction}" if fraction else str(whole)) == int(exact * 10**6)
+
+
+@given(text=st.text(max_size=20))
+@effort(300)
+def test_any_other_text_is_no_time(text: str) -> None:
+    if re.fullmatch(r"[0-9]{1,15}(\.[0-9]*)?", text, re.ASCII) is None:
+        with pytest.raises(DecodeError):
+            milliseconds_to_ns(text)
+
+
+@given(text=st.text(max_size=20) | st.from_regex(r"[A-Z0-9]{1,8}_[A-Z0-9]{1,8}", fullmatch=True))
+@effort(500)
+def test_a_pair_has_one_unified_name_and_keeps_it(text: str) -> None:
+    try:
+        unified = unified_pair(text)
+    except DecodeError:
+        assert re.fullmatch(r"[A-Za-z0-9]+_[A-Za-z0-9]+", text, re.ASCII) is None
+    else:
+        assert native_pair(unified) == text
+        assert all(part.isalnum() for part in unified.split("/")) and unified.count("/") == 1
