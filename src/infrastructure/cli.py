@@ -16,6 +16,7 @@ from infrastructure.demo import Demo, DemoSummary, Inject, VenueFigures
 from infrastructure.errors import TickrailError
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
+from infrastructure.metrics import FrameAccounting
 from infrastructure.replay import ReplaySummary, read_capture, replay, venue_of
 
 app = typer.Typer(
@@ -84,7 +85,7 @@ def replay_command(
     The digest covers every event in order: two runs over the same file must print the same one, whatever the architecture and however
     often it changed. REST answers are taken from the file; nothing is fetched.
 
-    Example: tickrail replay examples/gateio_spot.jsonl --architecture strategy --switch-every 7
+    Example: tickrail replay capture.jsonl --architecture strategy --switch-every 7
     """
     lines = read_capture(file)
     summary = asyncio.run(replay(lines, venue or venue_of(lines), architecture, switch_every=switch_every, adapted=adapted))
@@ -115,7 +116,7 @@ def _picture(demo: Demo, elapsed: float, seconds: float) -> Group:
     proof = Text.assemble(
         "lost ", _verdict(ledger.lost), "  duplicated ", _verdict(ledger.duplicated), "  reordered ", _verdict(ledger.reordered)
     )
-    return Group(head, _architectures(figures), _books(demo), _account(figures), proof)
+    return Group(head, _architectures(figures), _books(demo), _account(figures.accounting), _changes(figures), proof)
 
 
 def _architectures(figures: VenueFigures) -> Table:
@@ -142,19 +143,24 @@ def _books(demo: Demo) -> Table:
     return table
 
 
-def _account(figures: VenueFigures) -> Text:
-    frames = figures.accounting
-    text = (
-        f"received {frames.received:,} = delivered {frames.delivered:,} + control {frames.control:,} + rejected {frames.rejected:,}"
-        f" + shed {frames.shed:,} + in flight {frames.in_flight:,}"
-    )
-    return Text(f"{text}\nswitches {figures.switches:,}  holes in books repaired {figures.gaps_repaired:,}")
+def _account(frames: FrameAccounting) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for name in ("received", "delivered", "control", "rejected", "shed", "in_flight"):
+        table.add_column(name.replace("_", " "), justify="right")
+    counts = (frames.received, frames.delivered, frames.control, frames.rejected, frames.shed, frames.in_flight)
+    table.add_row(*(f"{count:,}" for count in counts))
+    return table
+
+
+def _changes(figures: VenueFigures) -> Text:
+    return Text(f"switches {figures.switches:,}   holes in books repaired {figures.gaps_repaired:,}")
 
 
 def _demo_end(summary: DemoSummary) -> Group:
     parts: list[Text | Table] = []
     for venue, figures in summary.venues.items():
-        parts += [Text(f"{venue}: {summary.seconds:.1f} s", "bold"), _architectures(figures), _account(figures)]
+        parts += [Text(f"{venue}: {summary.seconds:.1f} s", "bold"), _architectures(figures)]
+        parts += [_account(figures.accounting), _changes(figures)]
         parts.append(Text(f"books: {figures.books.live} live, all compared with the exchange's own, level by level"))
     parts += [Text(finding, "red") for finding in summary.findings]
     parts += [Text(f"wrong book: {symbol}", "red") for symbol in summary.wrong_books]
@@ -175,17 +181,13 @@ def _replay_end(summary: ReplaySummary) -> Group:
     for symbol, book in summary.books.items():
         bid, ask = (f"{side[0][0]:g}" if side else "-" for side in (book.bids, book.asks))
         table.add_row(symbol, book.state, bid, ask, f"{len(book.bids)} + {len(book.asks)}", str(book.last_id))
-    frames = summary.accounting
     events = "  ".join(f"{kind} {count:,}" for kind, count in summary.events.items())
     return Group(
-        Text(
-            f"frames {summary.frames:,} = delivered {frames.delivered:,} + control {frames.control:,} + rejected {frames.rejected:,}"
-            f" + shed {frames.shed:,} + in flight {frames.in_flight:,}"
-        ),
+        _account(summary.accounting),
         Text(f"events: {events}"),
         Text(f"switches {summary.switches:,}"),
         table,
-        Text(f"sha256 of the events {summary.events_sha256}"),
+        Text(f"sha256 {summary.events_sha256}"),
     )
 
 

@@ -16,8 +16,8 @@ from infrastructure.feed import OfflineFeed
 from infrastructure.metrics import FrameAccounting
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.simulator import MARKETS
-from infrastructure.simulator.gateio_spot import GateioSpotMarkets, Sent, hidden_number
 from infrastructure.simulator.ledger import Ledger
+from infrastructure.simulator.market import Sent, hidden_number
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "DOGE/USDT", "ADA/USDT")
 TURN_S = 0.01
@@ -103,7 +103,7 @@ class Demo:
 
     def __init__(self, venue: str, seed: int, inject: Inject | None = None, symbols: Sequence[str] = SYMBOLS) -> None:
         self.ledger = Ledger()
-        self.markets: GateioSpotMarkets = MARKETS[venue](symbols, seed)
+        self.markets = MARKETS[venue](symbols, seed)
         self.feed = OfflineFeed(
             venue,
             symbols,
@@ -138,14 +138,15 @@ class Demo:
         delivered = 0
         next_switch = switch_every
         while (elapsed := time.monotonic() - started) < seconds:
-            due = int(elapsed * rate) - delivered
-            for index in range(due):
+            # Made first and delivered then, so that both architectures take their frames from a burst.
+            burst = [self._next() for _ in range(int(elapsed * rate) - delivered)]
+            for index, sent in enumerate(burst):
                 # In the middle of a burst, where a backlog waits for whichever receiver is slower.
-                if elapsed >= next_switch and index == due // 2:
+                if elapsed >= next_switch and index == len(burst) // 2:
                     self._switch()
                     next_switch += switch_every
-                self._send(self._next())
-            delivered += due
+                self._send(sent)
+            delivered += len(burst)
             self._repair()
             if show is not None:
                 show(self, elapsed)

@@ -1,8 +1,9 @@
 """Puts a venue, a session, both architectures and the user's callbacks together."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
 from functools import partial
+from typing import Any
 
 from infrastructure.book import OrderBook
 from infrastructure.book_sync import FetchSnapshot, Request
@@ -14,7 +15,8 @@ from infrastructure.exchanges import venue_named
 from infrastructure.metrics import Accounting, EventAccounting, PathMetrics, PathSummary
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
 from infrastructure.networking.websocket.handlers.base_websocket_client import SessionHandler
-from infrastructure.networking.websocket.lane import DeadLetter, Lane, Marker, Switch
+from infrastructure.networking.websocket.lane import DeadLetter, Lane
+from infrastructure.networking.websocket.marker import Marker, Switch
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
 from infrastructure.networking.websocket.strategies.interfaces import MessageHandler
 from infrastructure.networking.websocket.wiring import wire
@@ -146,12 +148,12 @@ class OfflineFeed:
         """Await this to know that everything received so far has been handled."""
         return self._lane.drain()
 
-    async def close(self, deadline_s: float = 5.0) -> None:
-        """Handle what waits, for at most ``deadline_s``; shed the rest, and every later frame, as ``closed``."""
-        try:
-            await asyncio.wait_for(_finished(self._lane.close()), deadline_s)
-        except TimeoutError:
-            self._lane.abort()
+    def close(self, deadline_s: float = 5.0) -> "Closing":
+        """Take no more frames: later ones are shed as ``closed``. Await what this returns to know that the waiting ones were handled.
+
+        Those that are not handled within ``deadline_s`` of awaiting are shed too, and a callback that still runs is cancelled.
+        """
+        return Closing(self._lane, self._lane.close(), deadline_s)
 
     def _note(self, request: Request) -> None:
         self._requests.append(request)
@@ -200,5 +202,20 @@ def _architecture(name: Architecture | str) -> Architecture:
         raise SettingsError(f"unknown architecture {name!r}; known: {', '.join(Architecture)}") from None
 
 
-async def _finished(marker: Marker) -> None:
-    await marker
+class Closing:
+    """A feed that takes no more frames; awaiting it ends within its deadline."""
+
+    def __init__(self, lane: Lane, marker: Marker, deadline_s: float) -> None:
+        self._lane = lane
+        self._marker = marker
+        self._deadline_s = deadline_s
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self._marker
+        except TimeoutError:
+            await self._lane.abort()

@@ -18,16 +18,19 @@ class Histogram:
     ``record`` costs one bit length, two shifts and one increment; ``make bench`` prints it.
     """
 
-    __slots__ = ("_buckets", "count", "maximum")
+    __slots__ = ("_buckets", "maximum")
 
     def __init__(self) -> None:
         self._buckets = [0] * (_SUB_BUCKETS * (64 - _BITS))
-        self.count = 0
         self.maximum = 0
+
+    @property
+    def count(self) -> int:
+        """How many values were recorded."""
+        return sum(self._buckets)
 
     def record(self, value: int) -> None:
         """Count ``value``, 0 to 2**63 - 1."""
-        self.count += 1
         if value > self.maximum:
             self.maximum = value
         shift = value.bit_length() - _BITS - 1
@@ -38,9 +41,10 @@ class Histogram:
 
     def percentile(self, percent: float) -> int | None:
         """The upper edge of the bucket that holds the given percentile, None while nothing was recorded."""
-        if not self.count:
+        total = self.count
+        if not total:
             return None
-        rank = max(1, -int(-self.count * percent // 100))
+        rank = max(1, -int(-total * percent // 100))
         for index, count in enumerate(self._buckets):
             rank -= count
             if rank <= 0:

@@ -48,7 +48,11 @@ class Session:
         #: Events returned to whoever emits them.
         self.handed_over = 0
         self._absorbed = 0
+        # What is in hand, until it is whole: the messages of a frame, the streams of anything else, and the state that the user knows
+        # of each book that was moved.
         self._current: Sequence[Message] = ()
+        self._streams_in_hand: Sequence[_BookStream] = ()
+        self._moved: tuple[tuple[_BookStream, BookState], ...] = ()
         self._streams: dict[tuple[str, str], _BookStream] = {}
         self._books: dict[str, OrderBook] = {}
         # By message type: the symbols whose stream has data, and those that were seen but not asked for.
@@ -107,13 +111,13 @@ class Session:
             else:
                 force_setattr(item, "received_ns", received_ns)
                 events.append(item)
-        self._current = ()
-        self.handed_over += len(events)
+        self.handed_over, self._current, self._moved = self.handed_over + len(events), (), ()
         return events
 
     def snapshot(self, symbol: str, raw: bytes | str, epoch: int | None = None) -> list[Emission]:
         """REST answered with the whole book of ``symbol``; ``epoch`` is the one of the request."""
         stream = self._snapshot_stream(symbol)
+        self._streams_in_hand = (stream,)
         events: list[Emission] = []
         try:
             snapshot = self.venue.codec.decode_snapshot(symbol, raw)
@@ -123,51 +127,64 @@ class Session:
         else:
             self.decoded += 1
             self._act(stream, stream.sync.snapshot(snapshot, epoch), self.received_ns, events)
-        self.handed_over += len(events)
-        return events
+        return self._whole(events)
 
     def request_failed(self, request: Request, reason: str) -> list[Emission]:
         """What was asked of the venue came to nothing; unless the book is live by now, it is asked again."""
         stream = self._streams[request.channel, request.symbol]
+        self._streams_in_hand = (stream,)
         actions = stream.sync.request_failed(request.epoch)
         events: list[Emission] = []
         if actions:
             self._raise(ErrorEvent(self.venue.name, "repair", reason, request.channel, request.symbol), self.received_ns, events)
         self._act(stream, actions, self.received_ns, events)
-        self.handed_over += len(events)
-        return events
+        return self._whole(events)
 
     def disconnect(self) -> list[Emission]:
         """The source of every stream is lost: one Gap for each stream that had data."""
+        self._streams_in_hand = tuple(self._streams.values())
         events: list[Emission] = []
-        for stream in self._streams.values():
+        for stream in self._streams_in_hand:
             self._act(stream, stream.sync.disconnect(), self.received_ns, events)
         for channel, message_type in self.venue.channels.items():
             if channel not in self.venue.book_channels:
                 for symbol in sorted(self._flowing[message_type]):
                     self._raise(Gap(self.venue.name, channel, symbol, GapReason.DISCONNECTED), self.received_ns, events)
-        self.handed_over += len(events)
-        return events
+        return self._whole(events)
 
     def reject(self, error: DecodeError | None) -> list[Emission]:
         """A frame was given up before it changed anything; whose data is missing stands in ``error``, as far as it could be read."""
         channel, symbol = (error.channel, error.symbol) if error else (None, None)
         events: list[Emission] = []
         self._distrust(channel, symbol, GapReason.REJECTED, events)
-        self.handed_over += len(events)
-        return events
+        return self._whole(events)
 
     def fail(self) -> list[Emission]:
-        """``apply`` raised: whatever the frame's messages touch cannot be believed."""
-        # What the failed frame had made of itself by now will never be emitted.
+        """``apply``, or what else was asked of this session, raised: whatever it touches cannot be believed."""
+        # What had come of it by now will never be emitted.
         self._absorbed += self.decoded + self.raised - self.handed_over - self.absorbed - self.held
+        messages = dict.fromkeys((self._channel_of(message), getattr(message, "symbol", None)) for message in self._current)
+        streams = dict.fromkeys([*self._streams_in_hand, *(stream for stream, _ in self._moved)])
+        streams |= dict.fromkeys(stream for key in messages if (stream := self._streams.get((key[0] or "", key[1] or ""))))
+        for stream, known in reversed(self._moved):
+            stream.book.state = known
+        self._moved = ()
         events: list[Emission] = []
-        messages, self._current = self._current, ()
-        for channel, symbol in dict.fromkeys((self._channel_of(message), getattr(message, "symbol", None)) for message in messages):
-            self._distrust(channel, symbol, GapReason.FAILED, events)
-        if not messages:
+        for stream in streams:
+            # The stream goes on from what its user knows, not from where the failed frame had taken it.
+            sync, book = stream.sync, stream.book
+            sync.state, sync.last_id = book.state, book.last_id
+            actions = sync.disconnect() if book.state is BookState.STALE else sync.distrust(GapReason.FAILED)
+            self._act(stream, actions, self.received_ns, events)
+        for channel, symbol in messages:
+            if (channel, symbol) not in self._streams:
+                self._distrust(channel, symbol, GapReason.FAILED, events)
+        if not messages and not streams:
             self._distrust(None, None, GapReason.FAILED, events)
-        self.handed_over += len(events)
+        return self._whole(events)
+
+    def _whole(self, events: list[Emission]) -> list[Emission]:
+        self.handed_over, self._current, self._streams_in_hand, self._moved = self.handed_over + len(events), (), (), ()
         return events
 
     def _channel_of(self, message: Message) -> str | None:
@@ -219,6 +236,7 @@ class Session:
             if type(action) is Publish:
                 self._publish(stream, action, received_ns, events)
             elif type(action) is ChangeState:
+                self._moved = (*self._moved, (stream, book.state))
                 book.state = action.new
                 self._raise(
                     BookStateChange(self.venue.name, book.channel, book.symbol, action.old, action.new, stream.sync.last_id),

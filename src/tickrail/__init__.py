@@ -33,7 +33,8 @@ from infrastructure.events import (
 from infrastructure.feed import OfflineFeed, offline_feed
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
-from infrastructure.networking.websocket.lane import Outcome, SwitchReceipt
+from infrastructure.networking.websocket.marker import SwitchReceipt
+from infrastructure.networking.websocket.route import Outcome
 from infrastructure.networking.websocket.strategies import (
     ConnectionContext,
     ConnectionState,

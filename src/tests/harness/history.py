@@ -6,16 +6,16 @@ from typing import Any
 from infrastructure.book import OrderBook
 from infrastructure.events import Architecture, BookState, BookStateChange, BookTicker, Candle, Gap, Ticker, Trade
 from infrastructure.feed import OfflineFeed
-from infrastructure.networking.websocket.lane import SwitchReceipt
-from infrastructure.simulator.gateio_spot import GateioSpotMarkets, Sent, hidden_number
+from infrastructure.networking.websocket.marker import SwitchReceipt
 from infrastructure.simulator.ledger import Ledger
+from infrastructure.simulator.market import Markets, Sent, hidden_number
 from infrastructure.venue import Venue
 
 
 class History:
     """What was sent, what was seen, who handled which frame. ``problems`` says in words what does not add up."""
 
-    def __init__(self, markets: GateioSpotMarkets, venue: Venue) -> None:
+    def __init__(self, markets: Markets, venue: Venue) -> None:
         self.ledger = Ledger()
         self.problems: list[str] = []
         self.receipts: list[SwitchReceipt] = []

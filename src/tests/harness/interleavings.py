@@ -15,7 +15,9 @@ from infrastructure.clock import Clock
 from infrastructure.errors import DecodeError
 from infrastructure.events import Architecture, ErrorEvent, Gap, GapReason, Trade
 from infrastructure.metrics import PathMetrics
-from infrastructure.networking.websocket.lane import Lane, Route, Switch
+from infrastructure.networking.websocket.lane import Lane
+from infrastructure.networking.websocket.marker import Switch
+from infrastructure.networking.websocket.route import Route
 from infrastructure.session import Emission
 
 
@@ -59,6 +61,9 @@ class _Task:
         self.coroutine = coroutine
         self.has_started = False
         self.is_done = False
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Nobody cancels this task."""
 
     def turn(self) -> None:
         self.has_started = True

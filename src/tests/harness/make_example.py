@@ -3,7 +3,8 @@
 import json
 
 from infrastructure.exchanges import venue_named
-from infrastructure.simulator.gateio_spot import OPENED_MS, GateioSpotMarkets
+from infrastructure.simulator.gateio_spot import GateioSpotMarkets
+from infrastructure.simulator.market import OPENED_MS
 from tests.harness.captures import ROOT
 
 FRAMES = 240

@@ -6,7 +6,9 @@ from typing import Any
 from infrastructure.callbacks import Callbacks
 from infrastructure.demo import FlipEarlyLane
 from infrastructure.errors import DecodeError
-from infrastructure.networking.websocket.lane import Lane, Route, Switch
+from infrastructure.networking.websocket.lane import Lane
+from infrastructure.networking.websocket.marker import Switch
+from infrastructure.networking.websocket.route import Route
 from infrastructure.session import Emission
 from tests.harness.simulation import Fate, Planted, SimulatedHandler, tag_of
 

@@ -1,12 +1,12 @@
 """A venue of a user's own with account data: JSON frames, a codec, a description. Nothing of it is part of tickrail."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
 from infrastructure.errors import DecodeError
-from infrastructure.events import BalanceUpdate, Fill, MessageType, OrderUpdate, PositionUpdate, Side
+from infrastructure.events import BalanceUpdate, Data, Fill, MessageType, OrderUpdate, PositionUpdate, Side
 from infrastructure.session import PrivateSession
 from infrastructure.venue import Acknowledgement, BookUpdate, Message, Notice, Pong, Unknown, Venue
 
@@ -26,7 +26,9 @@ class AccountCodec:
                 return (Pong(None),)
             if "notice" in frame:
                 return (Notice("account", frame["notice"]),)
-            return [_ITEMS[item["kind"]](item) for item in frame["items"]] if "items" in frame else (Unknown("account", ""),)
+            if "items" in frame:
+                return [_ITEMS[item["kind"]](item) for item in frame["items"]]
+            return (Unknown("account", ""),)
         except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             raise DecodeError(f"not an account frame: {error!r}") from None
 
@@ -63,7 +65,7 @@ def _position(item: dict[str, Any]) -> PositionUpdate:
     return PositionUpdate("account_venue", item["symbol"], Decimal(item["amount"]), None, None)
 
 
-_ITEMS = {"order": _order, "fill": _fill, "balance": _balance, "position": _position}
+_ITEMS: dict[str, Callable[[dict[str, Any]], Data]] = {"order": _order, "fill": _fill, "balance": _balance, "position": _position}
 
 ACCOUNT_VENUE = Venue(
     name="account_venue",

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from infrastructure.callbacks import Callback
@@ -12,9 +12,11 @@ from infrastructure.events import Architecture
 from infrastructure.exchanges import venue_named
 from infrastructure.feed import OfflineFeed
 from infrastructure.networking.websocket.handlers import PublicWebSocketHandler
+from infrastructure.networking.websocket.marker import Marker
 from infrastructure.networking.websocket.strategies import ParsedMessage, WebSocketStrategySet, strategy_set
 from infrastructure.networking.websocket.strategies.general import CodecMessageParser
 from infrastructure.venue import Venue
+from tests.harness.variants import assert_accounts
 
 Raw = bytes | str
 GATEIO = venue_named("gateio_spot")
@@ -23,13 +25,21 @@ GATEIO = venue_named("gateio_spot")
 class Notes:
     """Which receiver was handed which frame, in order, and how the receivers behave.
 
-    ``rests`` is how often the parser gives way for each frame; ``poison`` are the frames that only direct handling cannot read.
+    ``rests`` is how often the parser gives way for each frame; ``poison`` are the frames that only direct handling cannot read, and
+    ``raises`` is what either receiver does about a frame before it is read.
     """
 
-    def __init__(self, *, rests: int = 0, poison: tuple[Raw, ...] = ()) -> None:
+    def __init__(self, *, rests: int = 0, poison: Sequence[Raw] = (), raises: Callable[[Raw], None] | None = None) -> None:
         self.handled: list[tuple[Architecture, Raw]] = []
         self.rests = rests
         self.poison = poison
+        self.raises = raises
+
+    def take(self, architecture: Architecture, raw: Raw) -> None:
+        """A receiver was handed ``raw``."""
+        self.handled.append((architecture, raw))
+        if self.raises is not None:
+            self.raises(raw)
 
     def feed(
         self,
@@ -72,7 +82,7 @@ class NotingHandler(PublicWebSocketHandler):
         self._notes = notes
 
     def _handle_message(self, raw_message: Raw) -> Any:
-        self._notes.handled.append((Architecture.DIRECT, raw_message))
+        self._notes.take(Architecture.DIRECT, raw_message)
         if raw_message in self._notes.poison:
             raise DecodeError("poison")
         return super()._handle_message(raw_message)
@@ -86,9 +96,8 @@ class NotingParser(CodecMessageParser):
         self._notes = notes
 
     async def parse_message(self, raw_message: Raw) -> ParsedMessage | None:
-        self._notes.handled.append((Architecture.STRATEGY, raw_message))
-        for _ in range(self._notes.rests):
-            await asyncio.sleep(0)
+        self._notes.take(Architecture.STRATEGY, raw_message)
+        await rest(self._notes.rests)
         return await super().parse_message(raw_message)
 
 
@@ -104,6 +113,19 @@ async def rest(times: int = 10) -> None:
         await asyncio.sleep(0)
 
 
+async def drained(feed: OfflineFeed) -> None:
+    """Everything is handled and accounted for, and the lane is idle; one that has stopped fails here."""
+    marker = feed.drain()
+    await asyncio.wait_for(_awaited(marker), 5)
+    assert feed.accounting.frames.in_flight == 0
+    assert_accounts(feed)
+    assert feed.drain().is_done
+
+
+async def _awaited(marker: Marker) -> None:
+    await marker
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Give way until ``condition`` holds, which must be soon."""
     for _ in range(10_000):
@@ -111,3 +133,8 @@ async def until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("the condition never came to hold")
+
+
+async def closed(feed: OfflineFeed) -> None:
+    """The feed has handled what it had and takes no more."""
+    await feed.close()

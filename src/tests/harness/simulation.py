@@ -15,10 +15,12 @@ from infrastructure.events import Architecture, BookState
 from infrastructure.exchanges import venue_named
 from infrastructure.feed import OfflineFeed
 from infrastructure.networking.websocket.handlers import PublicWebSocketHandler
-from infrastructure.networking.websocket.lane import Lane, Switch
+from infrastructure.networking.websocket.lane import Lane
+from infrastructure.networking.websocket.marker import Switch
 from infrastructure.networking.websocket.strategies.general import CodecMessageParser, strategy_set
 from infrastructure.networking.websocket.strategies.interfaces import ParsedMessage
-from infrastructure.simulator.gateio_spot import GateioSpotMarkets, Sent
+from infrastructure.simulator.gateio_spot import GateioSpotMarkets
+from infrastructure.simulator.market import Sent
 from infrastructure.venue import Venue
 from tests.harness.history import History
 from tests.harness.variants import Variant

@@ -103,7 +103,7 @@ async def compare(
 def estimate(groups: Sequence[Sequence[float]], seed: int = 0) -> Estimate:
     """The median of all values, and the interval that holds 95 % of the medians of bootstrap resamples.
 
-    Whole groups are resampled: what the values of a group have in common, such as a minute of a busy neighbour, is one observation.
+    Whole groups are resampled: what the values of a group have in common, such as a moment on a busy machine, is one observation.
     """
     chance = random.Random(seed)
     medians = sorted(median(chain.from_iterable(chance.choices(groups, k=len(groups)))) for _ in range(RESAMPLES))
@@ -126,7 +126,7 @@ def own_code(function: F) -> F:
     """A copy of ``function`` with a code object of its own; any other callable as it is.
 
     CPython specialises each call site of a code object for what is called there; contestants that shared one would undo each other's.
-    And where a code object lies in memory decides over a percent or two of a short call, which is no property of what is called.
+    And where a code object lies in memory shifts the time of a short call, which is no property of what is called.
     """
     if not isinstance(function, FunctionType):
         return function

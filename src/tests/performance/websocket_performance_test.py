@@ -39,7 +39,8 @@ from infrastructure.feed import OfflineFeed, offline_feed
 from infrastructure.metrics import Histogram, PathMetrics
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
-from infrastructure.networking.websocket.lane import FRAMES_PER_TURN, Lane, Route
+from infrastructure.networking.websocket.lane import FRAMES_PER_TURN, Lane
+from infrastructure.networking.websocket.route import Route
 from infrastructure.networking.websocket.strategies import MessageParser, ParsedMessage, StrategyReceiver, strategy_set
 from infrastructure.session import Session
 from tests.harness import frames
@@ -451,8 +452,7 @@ def agreement(name: str, sent: int, direct: tuple[OfflineFeed, Counts], strategy
             failures.append(f"{kind}: gaps or errors: {counts.by_name}")
     if direct[1].by_name != strategy[1].by_name:
         failures.append(f"the events differ: {direct[1].by_name}, {strategy[1].by_name}")
-    shown = [{symbol: (book.last_id, book.bids, book.asks) for symbol, book in feed.books.items()} for feed, _ in (direct, strategy)]
-    if shown[0] != shown[1]:
+    if held_by(direct[0]) != held_by(strategy[0]):
         failures.append("the books differ")
     return Check(name, sent, direct[1].total, tuple(failures))
 
@@ -461,6 +461,10 @@ OLD_LOOPS: list[tuple[str, Callable[[WebSocketHandlerAdapter], Contestant[bytes]
     ("parse_message, message_handler", parsed_and_handled),
     ("adapter._handle_message", awaited_at_once),
 ]
+
+
+def held_by(feed: OfflineFeed) -> dict[str, object]:
+    return {symbol: (book.state, book.last_id, book.raw.bids, book.raw.asks) for symbol, book in feed.books.items()}
 
 
 async def customers_loop(seconds: float) -> tuple[list[Row], list[Check]]:

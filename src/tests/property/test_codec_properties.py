@@ -126,7 +126,7 @@ ANY_TEXT = st.one_of(
 @example(text="1e-400")
 @example(text="-0")
 @example(text="0." + "1" * 5000)
-@effort(120)
+@effort(80)
 def test_the_float_of_a_number_is_the_one_python_reads(read: Read, text: str) -> None:
     exact = float(text)
     if is_in_range(read, exact):
@@ -138,7 +138,7 @@ def test_the_float_of_a_number_is_the_one_python_reads(read: Read, text: str) ->
 
 @pytest.mark.parametrize("read", READS)
 @given(text=ANY_TEXT)
-@effort(120)
+@effort(80)
 def test_a_text_that_is_no_json_number_is_refused(read: Read, text: str) -> None:
     if NUMBER.fullmatch(text) is not None:
         return
@@ -167,7 +167,7 @@ def test_any_other_text_is_no_time(text: str) -> None:
 
 
 @given(text=st.text(max_size=20) | st.from_regex(r"[A-Z0-9]{1,8}_[A-Z0-9]{1,8}", fullmatch=True))
-@effort(500)
+@effort(300)
 def test_a_pair_has_one_unified_name_and_keeps_it(text: str) -> None:
     try:
         unified = unified_pair(text)

@@ -16,7 +16,7 @@ from infrastructure.feed import offline_feed
 from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
-from infrastructure.networking.websocket.lane import Outcome, Slot
+from infrastructure.networking.websocket.route import Outcome, Slot
 from infrastructure.networking.websocket.strategies import (
     MessageParser,
     ParsedMessage,
@@ -38,7 +38,7 @@ def assert_own_method(slot: Slot, owner: object) -> None:
     """``slot`` is ``owner._handle_message``, with nothing around it; two bound methods are never the same object."""
     bound: Any = slot
     assert bound.__self__ is owner
-    assert bound.__func__ is type(owner)._handle_message  # type: ignore[attr-defined]
+    assert bound.__func__ is type(owner)._handle_message
 
 
 def paths() -> dict[Architecture, PathMetrics]:

@@ -76,7 +76,9 @@ class TestStart:
         for each in (update(5, 6), update(9, 10)):
             book.receive(each)
         assert book.snapshot(snapshot(4), epoch=0) == [fetch(0, attempt=2)]
+        assert (book.absorbed, len(book.held)) == (2, 1)
         assert publishes(book.snapshot(snapshot(8), epoch=0)) == [(8, 10)]
+        assert (book.absorbed, len(book.held)) == (3, 0)
 
     def test_a_snapshot_that_nobody_asked_for_is_welcome_before_the_first_update(self) -> None:
         book = sync()

@@ -66,7 +66,7 @@ class Got:
         return on_event
 
     def callbacks(self, on_trade: Reaction, on_quote: Reaction | None = None, on_error: Reaction | None = None) -> Callbacks:
-        targets = {Trade: on_trade, BookTicker: on_quote or self.plain(), ErrorEvent: on_error or self.errors.append}
+        targets: dict[type, Reaction] = {Trade: on_trade, BookTicker: on_quote or self.plain(), ErrorEvent: on_error or self.errors.append}
         return Callbacks("venue", targets)
 
 

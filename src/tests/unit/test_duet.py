@@ -47,7 +47,7 @@ class Worker:
         return [item for block in self.blocks for item in block]
 
 
-def compared(a: Worker, b: Worker, clock: FakeClock, seconds: float = 0.5) -> Comparison:
+def compared(a: Worker, b: Worker, clock: FakeClock, seconds: float = 0.4) -> Comparison:
     return asyncio.run(duet.compare(a, b, Run(count()), seconds=seconds, clock=clock))
 
 
@@ -77,7 +77,7 @@ def test_two_equal_contestants_give_no_difference(spread: float) -> None:
 
 
 def test_a_machine_that_slows_down_halfway_changes_no_ratio() -> None:
-    clock = FakeClock(lambda now: 1.0 if now < 250_000_000 else 1.9)
+    clock = FakeClock(lambda now: 1.0 if now < 200_000_000 else 1.9)
     found = compared(Worker(clock, 1000), Worker(clock, 1050), clock)
     assert found.ratio.value == pytest.approx(1.05)
     assert found.ratio.high - found.ratio.low < 0.001

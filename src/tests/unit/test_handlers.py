@@ -29,7 +29,8 @@ from infrastructure.events import (
 from infrastructure.feed import OfflineFeed, offline_feed
 from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
-from infrastructure.networking.websocket.lane import Lane, Outcome
+from infrastructure.networking.websocket.lane import Lane
+from infrastructure.networking.websocket.route import Outcome
 from infrastructure.networking.websocket.strategies import strategy_set
 from infrastructure.networking.websocket.wiring import wire
 from infrastructure.session import Emission, PrivateSession, Session
@@ -263,7 +264,7 @@ class TestOpaque:
         return asyncio.run(run())
 
     def test_it_gets_every_frame_and_each_counts_as_delivered(self, kind: type[Opaque], adapted: bool) -> None:
-        raws = [b"anything", "at all", frames.trade(1)]
+        raws: list[Raw] = [b"anything", "at all", frames.trade(1)]
         handler, seen, feed = self.run(kind, adapted, lambda raw: None, *raws)
         assert handler.got == raws
         assert seen.events == []
@@ -309,6 +310,21 @@ def test_a_handler_from_scratch_gets_every_frame() -> None:
     feed.deliver(b"anything")
     assert handler.got == [b"anything"]
     assert_accounts(feed)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+@pytest.mark.parametrize("returned", [0, True, "text", b"x"], ids=repr)
+def test_whatever_else_a_plain_handler_returns_means_nothing(returned: object, is_async: bool) -> None:
+    async def run() -> None:
+        seen = frames.Seen()
+        callbacks = seen.async_callbacks if is_async else seen.callbacks
+        feed = offline_feed("gateio_spot", handler=Opaque(lambda raw: returned, **callbacks))
+        feed.deliver(b"anything")
+        await feed.drain()
+        assert (feed.accounting.frames.delivered, seen.errors) == (1, [])
+        assert_accounts(feed)
+
+    asyncio.run(run())
 
 
 def test_a_plain_handler_that_returns_an_awaitable_is_a_counted_error_and_leaves_no_warning() -> None:

@@ -21,14 +21,14 @@ PACKAGE = SRC / "infrastructure"
 #: columns of its line. A package stands for all that is in it; ``__init__`` is the package's own file alone.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("events", "errors", "clock"),
-    ("venue",),
+    ("venue", "metrics"),
     ("book",),
     ("book_sync",),
     ("session",),
-    ("callbacks", "metrics", "canonical"),
-    ("exchanges.gateio", "networking.websocket.lane"),
-    ("exchanges.__init__", "networking.websocket.handlers", "networking.websocket.strategies"),
-    ("networking.websocket.adapters",),
+    ("callbacks", "canonical"),
+    ("exchanges.gateio", "networking.websocket.route"),
+    ("exchanges.__init__", "networking.websocket.marker", "networking.websocket.handlers", "networking.websocket.strategies"),
+    ("networking.websocket.lane", "networking.websocket.adapters"),
     ("networking.websocket.wiring", "networking.websocket.__init__"),
     ("feed",),
     ("simulator", "replay"),
@@ -172,7 +172,9 @@ def test_nothing_is_suppressed_wholesale_either(module: str) -> None:
 
 class TestPublicNames:
     def test_the_public_list_is_sorted_and_complete(self) -> None:
-        names = [alias.asname or alias.name for name in ast.walk(tree_of("__init__")) if isinstance(name, ast.ImportFrom) for alias in name.names]
+        names = [
+            alias.asname or alias.name for name in ast.walk(tree_of("__init__")) if isinstance(name, ast.ImportFrom) for alias in name.names
+        ]
         assert sorted(tickrail.__all__) == sorted(set(names))
 
     @pytest.mark.parametrize("name", tickrail.__all__)
@@ -212,7 +214,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     for name in ("pyproject.toml", "LICENSE", "README.md"):
         shutil.copy(ROOT / name, project)
     shutil.copytree(SRC, project / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+    ]
     done = subprocess.run([*build, "--wheel-dir", folder, project], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (path,) = folder.glob("tickrail-*.whl")

@@ -234,17 +234,16 @@ class TestDisconnect:
             ]
         )
 
-    def test_a_second_cut_with_no_data_in_between_says_nothing(self) -> None:
-        desk = Desk().live(10)
+    def test_every_cut_is_another_hole_in_a_stream_without_a_state(self) -> None:
+        desk = Desk()
         desk.take(frames.trade(1))
+        for _ in range(2):
+            assert gaps(desk.balanced(desk.session.disconnect())) == [("spot.trades", SYMBOL, GapReason.DISCONNECTED)]
+
+    def test_a_second_cut_changes_nothing_about_a_book_that_is_stale(self) -> None:
+        desk = Desk().live(10)
         desk.session.disconnect()
         assert desk.balanced(desk.session.disconnect()) == []
-
-    def test_every_cut_after_data_is_announced(self) -> None:
-        desk = Desk()
-        for number in (1, 2):
-            desk.take(frames.trade(number))
-            assert gaps(desk.balanced(desk.session.disconnect())) == [("spot.trades", SYMBOL, GapReason.DISCONNECTED)]
 
     def test_a_book_that_had_a_hole_already_gets_no_second_gap(self) -> None:
         desk = Desk().live(10)

@@ -8,7 +8,7 @@ import pytest
 
 from infrastructure.errors import DecodeError, SettingsError
 from infrastructure.events import MessageType
-from infrastructure.networking.websocket.lane import Outcome
+from infrastructure.networking.websocket.route import Outcome
 from infrastructure.networking.websocket.strategies import (
     ConnectionContext,
     ConnectionStrategy,
@@ -233,4 +233,4 @@ SIGNATURES = {
 
 @pytest.mark.parametrize("signature", SIGNATURES, ids=lambda known: known.__qualname__)
 def test_the_signatures_are_those_that_existing_sets_were_written_for(signature: object) -> None:
-    assert list(inspect.signature(signature).parameters) == SIGNATURES[signature]  # type: ignore[arg-type,index]
+    assert list(inspect.signature(signature).parameters) == SIGNATURES[signature]  # type: ignore[arg-type]

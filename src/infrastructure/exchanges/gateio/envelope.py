@@ -94,6 +94,8 @@ def native_pair(symbol: str) -> str:
 def milliseconds_to_ns(text: str) -> int:
     """``"1606292218213.4578"`` as 1606292218213457800, exactly. Raises DecodeError."""
     whole, _, fraction = text.partition(".")
-    if not (whole.isdecimal() and whole.isascii() and len(whole) <= 15 and (not fraction or (fraction.isdecimal() and fraction.isascii()))):
+    digits = whole + fraction
+    if not (whole and len(whole) <= 15 and digits.isdecimal() and digits.isascii()):
         raise DecodeError(f"{text[:32]!r} is not a time in milliseconds")
-    return int(whole) * 1_000_000 + int((fraction + "000000")[:6])
+    places = len(fraction)
+    return int(digits) * 10 ** (6 - places) if places <= 6 else int(digits[: len(whole) + 6])

@@ -320,10 +320,10 @@ class GateioSpotCodec:
         envelope = gateio.open_envelope(raw_message)
         channel = envelope.channel
         read = _READERS.get(channel)
-        # obu pushes may come without an event.
-        if read is None or (envelope.event != "update" and envelope.event is not None):
-            return (gateio.control_message(envelope, "spot."),)
         try:
+            # obu pushes may come without an event.
+            if read is None or (envelope.event != "update" and envelope.event is not None):
+                return (gateio.control_message(envelope, "spot."),)
             return (read(envelope),)
         except DecodeError as error:
             error.channel = channel  # A symbol or a time is read without knowing of which channel it is.

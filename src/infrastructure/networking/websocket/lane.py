@@ -10,16 +10,17 @@ buffer and no drain deadline, and nothing can overtake.
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from enum import Enum
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
 from infrastructure.clock import Clock
-from infrastructure.errors import AwaitedInsideCallback, DecodeError, UnannouncedAwaitable
+from infrastructure.errors import DecodeError, UnannouncedAwaitable
 from infrastructure.events import Architecture, ErrorEvent
-from infrastructure.metrics import FrameAccounting, PathMetrics
+from infrastructure.metrics import FrameAccounting
+from infrastructure.networking.websocket.marker import Call, Marker, Switch
+from infrastructure.networking.websocket.route import Outcome, Route
 from infrastructure.session import Emission
 
 #: The task gives way to the rest of the program after so many frames in a row.
@@ -28,26 +29,6 @@ FRAMES_PER_TURN = 64
 HIGH_WATER = 8192
 DEAD_LETTERS = 64
 EXCERPT_BYTES = 2048
-
-
-class Outcome(Enum):
-    """What a receiver may return for a frame; None means delivered."""
-
-    DELIVERED = "delivered"
-    CONTROL = "control"
-
-
-Slot = Callable[[bytes | str], Any]
-
-
-class Route(msgspec.Struct):
-    """Where frames go: a receiver's bound method, whether it has to be awaited, and who gets what it cannot decode."""
-
-    architecture: Architecture
-    slot: Slot
-    is_queued: bool
-    metrics: PathMetrics
-    fallback: "Route | None" = None
 
 
 class State(Protocol):
@@ -74,99 +55,6 @@ class DeadLetter(msgspec.Struct, frozen=True):
     kind: str
     error: str
     excerpt: bytes
-
-
-class SwitchReceipt(msgspec.Struct, frozen=True):
-    """Where a switch happened: the old receiver got every frame up to ``after_frame``, the new one every later frame.
-
-    ``backlog`` frames were still to be handled by the old receiver at the request; they were. ``changed`` is False when the architecture
-    was in place already, or the switch was withdrawn.
-    """
-
-    architecture: Architecture
-    after_frame: int
-    backlog: int
-    requested_ns: int
-    switched_ns: int
-    changed: bool
-    withdrawn: bool = False
-
-    @property
-    def wait_ns(self) -> int:
-        """From the request to the moment the new receiver was in place; the old one handled frames meanwhile."""
-        return self.switched_ns - self.requested_ns
-
-
-class Marker:
-    """Something in a lane that can be waited for. Awaiting it inside a callback of that lane raises AwaitedInsideCallback."""
-
-    __slots__ = ("_future", "_lane", "_what", "is_done")
-
-    def __init__(self, lane: "Lane", what: str) -> None:
-        self._lane = lane
-        self._what = what
-        self._future: asyncio.Future[None] | None = None
-        self.is_done = False
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        if self._lane.is_current_task():
-            raise AwaitedInsideCallback(self._what)
-        if not self.is_done:
-            if self._future is None:
-                self._future = asyncio.get_running_loop().create_future()
-            yield from asyncio.shield(self._future).__await__()
-        return self._result()
-
-    def _result(self) -> object:
-        return None
-
-    def finish(self) -> None:
-        """The lane has reached this marker."""
-        self.is_done = True
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-
-class Switch(Marker):
-    """A switch on its way; awaiting it returns the SwitchReceipt."""
-
-    __slots__ = ("_after_frame", "_backlog", "receipt", "requested_ns", "route")
-
-    def __init__(self, lane: "Lane", route: Route, after_frame: int, backlog: int, requested_ns: int) -> None:
-        super().__init__(lane, "switch()")
-        self.route = route
-        self.receipt: SwitchReceipt | None = None
-        self._after_frame = after_frame
-        self._backlog = backlog
-        self.requested_ns = requested_ns
-
-    def __await__(self) -> Generator[Any, None, SwitchReceipt]:
-        return super().__await__()
-
-    def withdraw(self) -> bool:
-        """Take the switch back; False when the lane has passed it already."""
-        return self._lane.withdraw(self)
-
-    def settle(self, at_ns: int, changed: bool, withdrawn: bool = False) -> None:
-        """Fix the receipt and wake whoever waits."""
-        self.receipt = SwitchReceipt(
-            self.route.architecture, self._after_frame, self._backlog, self.requested_ns, at_ns, changed, withdrawn
-        )
-        self.finish()
-
-    def _result(self) -> object:
-        return self.receipt
-
-
-class _Call(Marker):
-    """A change of the session's state that has its place between frames, such as a snapshot's arrival."""
-
-    __slots__ = ("action", "received_ns")
-
-    def __init__(self, lane: "Lane", what: str, action: Callable[[], Sequence[Emission]], received_ns: int) -> None:
-        super().__init__(lane, what)
-        self.action = action
-        self.received_ns = received_ns
 
 
 # (number, received_ns, when it was queued, raw): a tuple, because one is made for each queued frame.
@@ -285,7 +173,7 @@ class Lane:
             if self._inside:
                 self._interrupted()
             if self._fifo:
-                self._wake()
+                self.wake()
         metrics = self._metrics
         metrics.frames += 1
         metrics.latency.record(self._monotonic_ns() - started)
@@ -312,7 +200,7 @@ class Lane:
 
         Its events carry ``received_ns``, now if not given.
         """
-        marker = _Call(self, what, action, self._monotonic_ns() + self._offset_ns if received_ns is None else received_ns)
+        marker = Call(self, what, action, self._monotonic_ns() + self._offset_ns if received_ns is None else received_ns)
         if self._is_free() and not self._is_queued:
             self._is_busy = True
             try:
@@ -321,7 +209,7 @@ class Lane:
                 self._is_busy = False
             marker.finish()
             if self._fifo:
-                self._wake()
+                self.wake()
         else:
             self._append(marker)
         return marker
@@ -346,12 +234,10 @@ class Lane:
         self._is_queued = True
         return marker
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """Take no more frames and shed those that wait, as ``closed``; the frame inside a receiver is cancelled."""
         self._is_closed = True
         self._is_queued = True
-        if self._task is not None and not self.is_current_task():
-            self._task.cancel()
         waiting, self._fifo = self._fifo, deque()
         for item in waiting:
             if isinstance(item, Switch):
@@ -360,6 +246,11 @@ class Lane:
                 item.finish()
             else:
                 self._shed("closed")
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            self._fifo.clear()  # Whoever aborts does not wait for callbacks, not even for the one that would tell of the interruption.
 
     def _is_free(self) -> bool:
         return not self._fifo and not self._is_busy
@@ -393,21 +284,28 @@ class Lane:
 
     def _append(self, item: _Frame | Marker) -> None:
         self._fifo.append(item)
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
-        if self._task is None:
+    def wake(self) -> None:
+        """See to it that what waits in the FIFO is handled, if there is an event loop."""
+        if self._task is None and self._fifo:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
-                return  # Delivered outside an event loop: whoever awaits drain() wakes the lane again.
+                return  # Delivered outside an event loop: whoever awaits a marker wakes the lane.
             self._task = loop.create_task(self._run())
+            self._task.add_done_callback(self._ended)
 
     async def _run(self) -> None:
         handled = 0
         try:
             while self._fifo:
-                await self._step(self._fifo.popleft())
+                try:
+                    await self._step(self._fifo.popleft())
+                except asyncio.CancelledError:
+                    if self._task is None or self._task.cancelling():
+                        raise
+                    # A callback awaited something that was cancelled: its own frame is interrupted, the lane is not.
                 if self.is_paused and len(self._fifo) * 2 <= self._high_water:
                     self.is_paused = False
                     if self._resume is not None:
@@ -418,6 +316,17 @@ class Lane:
         finally:
             self._task = None
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Go on after a cancellation if somebody waits for the lane; otherwise the next frame wakes it.
+
+        A task can be cancelled before its first step, where no ``finally`` of its own runs; and when an event loop shuts down it
+        cancels every task, after which nobody waits and nothing must be started.
+        """
+        if self._task is task:
+            self._task = None
+        if any(isinstance(item, Marker) and item.is_awaited for item in self._fifo):
+            self.wake()
+
     async def _step(self, item: _Frame | _Fallback | Marker) -> None:
         if type(item) is tuple:
             await self._handle(item, self.route)
@@ -425,7 +334,7 @@ class Lane:
             await self._handle(item.frame, item.route)
         elif isinstance(item, Switch):
             self._flip(item)
-        elif isinstance(item, _Call):
+        elif isinstance(item, Call):
             self._is_busy = True
             try:
                 await self._emitted(self._act(item))
@@ -445,7 +354,7 @@ class Lane:
         self._state.received_ns = received_ns
         try:
             outcome = route.slot(raw)
-            if route.is_queued and outcome is not None and outcome.__class__ is not Outcome:
+            if route.is_queued and outcome is not None and inspect.isawaitable(outcome):
                 outcome = await outcome
             self._inside = 0
             if outcome is None:
@@ -468,7 +377,7 @@ class Lane:
         if pending is not None:
             await pending
 
-    def _act(self, call: _Call) -> Sequence[Emission]:
+    def _act(self, call: Call) -> Sequence[Emission]:
         self._state.received_ns = call.received_ns
         try:
             return call.action()
@@ -514,4 +423,4 @@ class Lane:
         """A cancellation passed through a receiver: the frame has its outcome, and its streams are told once the lane runs again."""
         self._inside = 0
         self._shed("interrupted")
-        self._fifo.appendleft(_Call(self, "interruption", self._state.fail, self._state.received_ns))
+        self._fifo.appendleft(Call(self, "interruption", self._state.fail, self._state.received_ns))

@@ -7,7 +7,7 @@ from infrastructure.events import Architecture
 from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient
-from infrastructure.networking.websocket.lane import Route, Slot
+from infrastructure.networking.websocket.route import Route, Slot
 from infrastructure.networking.websocket.strategies import StrategyReceiver, WebSocketStrategySet
 from infrastructure.networking.websocket.strategies.interfaces import MessageHandler
 from infrastructure.session import Session

@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from infrastructure.networking.websocket.handlers.base_websocket_client import BaseWebSocketClient, SessionHandler
-from infrastructure.networking.websocket.lane import Slot
+from infrastructure.networking.websocket.route import Slot
 from infrastructure.networking.websocket.strategies.general import parsed_message
 from infrastructure.networking.websocket.strategies.interfaces import (
     ConnectionStrategy,

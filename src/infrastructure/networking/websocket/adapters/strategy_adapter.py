@@ -4,7 +4,7 @@ from infrastructure.callbacks import Callbacks
 from infrastructure.errors import SettingsError
 from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.handlers.base_websocket_client import BaseWebSocketClient
-from infrastructure.networking.websocket.lane import Slot
+from infrastructure.networking.websocket.route import Slot
 from infrastructure.networking.websocket.strategies.general import EventMessageHandler
 from infrastructure.networking.websocket.strategies.interfaces import MessageHandler, ToEvents, WebSocketStrategySet
 from infrastructure.networking.websocket.strategies.receiver import StrategyReceiver

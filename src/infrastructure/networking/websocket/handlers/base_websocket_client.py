@@ -9,7 +9,7 @@ from infrastructure.clock import Clock
 from infrastructure.errors import SettingsError
 from infrastructure.events import Architecture, ErrorEvent, Gap
 from infrastructure.metrics import PathMetrics
-from infrastructure.networking.websocket.lane import Outcome
+from infrastructure.networking.websocket.route import Outcome
 from infrastructure.session import Emission, Session
 
 

@@ -1,7 +1,7 @@
 """The strategy architecture as a receiver of frames: ``await parse_message``, then ``await message_handler``, as the old loop does."""
 
 from infrastructure.events import MessageType
-from infrastructure.networking.websocket.lane import Outcome
+from infrastructure.networking.websocket.route import Outcome
 from infrastructure.networking.websocket.strategies.interfaces import MessageHandler, MessageParser
 
 _CONTROL = frozenset({MessageType.ACKNOWLEDGEMENT, MessageType.PONG, MessageType.NOTICE, MessageType.UNKNOWN})
