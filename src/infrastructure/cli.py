@@ -62,7 +62,7 @@ def demo_command(
                 nonlocal shown
                 if elapsed - shown >= 1 / _REFRESHES_PER_SECOND:
                     shown = elapsed
-                    live.update(_picture(running, elapsed, seconds))
+                    live.update(picture(running, elapsed, seconds))
 
             summary = asyncio.run(demo.run(seconds, rate, switch_every, show))
         console.print(_demo_end(summary))
@@ -106,7 +106,8 @@ def main() -> None:
         sys.exit(2)
 
 
-def _picture(demo: Demo, elapsed: float, seconds: float) -> Group:
+def picture(demo: Demo, elapsed: float, seconds: float) -> Group:
+    """What a demo shows while it runs; fits 80 columns and 24 lines."""
     venue = demo.feed.venue.name
     figures = demo.figures()
     head = Text.assemble(

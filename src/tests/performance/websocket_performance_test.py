@@ -31,7 +31,9 @@ import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from sortedcontainers import SortedDict
 
+from infrastructure.book import BookSide
 from infrastructure.clock import Clock
 from infrastructure.events import Architecture, MessageType
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
@@ -43,6 +45,7 @@ from infrastructure.networking.websocket.lane import FRAMES_PER_TURN, Lane
 from infrastructure.networking.websocket.route import Route
 from infrastructure.networking.websocket.strategies import MessageParser, ParsedMessage, StrategyReceiver, strategy_set
 from infrastructure.session import Session
+from infrastructure.venue import Levels
 from tests.harness import frames
 from tests.performance.duet import (
     BLOCK_NS,
@@ -67,7 +70,7 @@ PARTS = "Parts of a frame's way, direct: plain medians, no duets"
 LEVELS = 100
 CALLBACKS = ("on_trade", "on_book_ticker", "on_ticker", "on_candle", "on_orderbook", "on_book_state", "on_gap", "on_error")
 #: What is measured by sections, for the share of the time that each gets.
-_DUETS = 18
+_DUETS = 20
 _SHARES = 2
 LEAST_BLOCKS = 150
 
@@ -400,6 +403,40 @@ async def lane(seconds: float) -> list[Row]:
     return rows
 
 
+class SortedDictSide:
+    """One side of a book in a SortedDict: the alternative to BookSide."""
+
+    def __init__(self) -> None:
+        self.levels = SortedDict()
+
+    def set(self, levels: Levels) -> None:
+        """As BookSide.set."""
+        for price, amount in levels:
+            if amount:
+                self.levels[price] = amount
+            else:
+                self.levels.pop(price, None)
+
+
+async def containers(seconds: float) -> list[Row]:
+    rows = []
+    for depth in (LEVELS, 50 * LEVELS):
+        chance = random.Random(11)
+        ours, theirs = BookSide(), SortedDictSide()
+        whole = [(float(index), 1.0) for index in range(depth)]
+        ours.set(whole)
+        theirs.set(whole)
+        # Most changes are near the top; one in four removes a level, which the next push may bring back.
+        pushes = Run(
+            [(float(int(chance.expovariate(0.05)) % depth), float(chance.randrange(4))), (float(chance.randrange(depth)), 1.0)]
+            for _ in count()
+        )
+        found = await compare(each(ours.set), each(theirs.set), pushes, seconds=seconds)
+        rows.append(Row("One side of a book, 2 changes a push", f"{depth:,} levels", "BookSide", "SortedDict", found))
+        assert ours.prices == list(theirs.levels) and ours.amounts == dict(theirs.levels)
+    return rows
+
+
 CHANNELS: list[tuple[str, FrameSource, bool]] = [
     ("spot.trades", trade_frames, False),
     ("spot.book_ticker", book_ticker_frames, False),
@@ -542,7 +579,7 @@ def collecting(call: Callable[[Any], Any]) -> Callable[[Sequence[Any]], list[Any
 async def measure(seconds: float) -> Report:
     """Everything, in about ``seconds``."""
     share = seconds / (_DUETS + _SHARES)
-    rows = await adapters(share) + await lane(share)
+    rows = await adapters(share) + await lane(share) + await containers(share)
     compared, checks = await architectures(share)
     under_old_loops, more_checks = await customers_loop(share)
     ways = await shares("spot.trades", trade_frames, False, share)

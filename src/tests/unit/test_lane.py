@@ -163,6 +163,17 @@ class TestOrder:
         asyncio.run(drained(feed))
         assert notes.trades == [(DIRECT, 1), (DIRECT, 2), (STRATEGY, 2), (DIRECT, 3)]
 
+    def test_a_marker_that_was_made_outside_an_event_loop_is_reached_when_it_is_awaited(self) -> None:
+        notes = Notes()
+        feed = notes.feed(STRATEGY)
+        deliver(feed, 1)
+        switch = feed.switch(DIRECT)
+        deliver(feed, 2)
+        receipt = asyncio.run(asyncio.wait_for(_awaited(switch), 5))
+        assert receipt is switch.receipt
+        asyncio.run(drained(feed))
+        assert notes.trades == [(STRATEGY, 1), (DIRECT, 2)]
+
     def test_a_lane_whose_event_loop_ended_goes_on_in_the_next(self) -> None:
         async def leave_at_once() -> None:
             deliver(feed, 1)
@@ -486,6 +497,21 @@ class TestBackpressure:
 
         asyncio.run(run())
 
+    def test_a_lane_whose_task_is_cancelled_while_reading_is_paused_asks_for_frames_again(self) -> None:
+        async def run() -> None:
+            notes, reading = Notes(rests=1), Reading()
+            feed = notes.feed(STRATEGY, high_water=4, **reading.settings)
+            deliver(feed, *range(6))
+            await rest(2)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await until(lambda: reading.told == ["pause", "resume"])
+            deliver(feed, 6)
+            await drained(feed)
+            assert notes.by(STRATEGY) == list(range(7))
+
+        asyncio.run(run())
+
     def test_the_mark_can_be_reached_again_after_the_resumption(self) -> None:
         async def run() -> None:
             reading = Reading()
@@ -557,7 +583,7 @@ class TestClose:
             deliver(feed, 1, 2, 3)
             switch = feed.switch(STRATEGY)
             await rest(2)
-            await feed.close(deadline_s=0)
+            await asyncio.wait_for(_awaited(feed.close(deadline_s=0)), 5)
             assert feed.accounting.frames.in_flight == 0
             assert feed.accounting.frames.shed_by_reason == {"closed": 2, "interrupted": 1}
             assert forever.cancelled()
@@ -575,9 +601,57 @@ class TestClose:
             deliver(feed, 1, 2)
             waiting = asyncio.ensure_future(_awaited(feed.drain()))
             await rest(2)
-            await feed.close(deadline_s=0)
+            await asyncio.wait_for(_awaited(feed.close(deadline_s=0)), 5)
             await asyncio.wait_for(waiting, 5)
             assert feed.accounting.frames.in_flight == 0
+            assert_accounts(feed)
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize("awaited_at_once", [True, False], ids=["at once", "later"])
+    def test_what_is_asked_while_the_deadline_is_being_enforced_is_answered(self, awaited_at_once: bool) -> None:
+        async def run() -> None:
+            async def on_trade(trade: Trade) -> None:
+                try:
+                    await rest(1000)
+                finally:
+                    await rest(5)
+
+            feed = Notes().feed(DIRECT, callbacks={"on_trade": on_trade})
+            deliver(feed, 1, 2)
+            await rest(2)
+            closing = asyncio.ensure_future(asyncio.wait_for(_awaited(feed.close(deadline_s=0)), 5))
+            await rest(4)
+            assert not closing.done()
+            marker = feed.drain()
+            draining = asyncio.ensure_future(_awaited(marker)) if awaited_at_once else _awaited(marker)
+            await closing
+            await asyncio.wait_for(draining, 5)
+            assert feed.accounting.frames.shed_by_reason == {"closed": 1, "interrupted": 1}
+            assert_accounts(feed)
+
+        asyncio.run(run())
+
+    def test_a_callback_that_does_not_give_in_to_its_cancellation_holds_nobody_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def run() -> None:
+            released = asyncio.Event()
+
+            async def on_trade(trade: Trade) -> None:
+                while not released.is_set():
+                    try:
+                        await released.wait()
+                    except asyncio.CancelledError:
+                        continue
+
+            monkeypatch.setattr("infrastructure.networking.websocket.lane.CANCELLATION_GRACE_S", 0)
+            feed = Notes().feed(DIRECT, callbacks={"on_trade": on_trade})
+            deliver(feed, 1, 2)
+            await rest(2)
+            await asyncio.wait_for(_awaited(feed.close(deadline_s=0)), 5)
+            assert feed.accounting.frames.in_flight == 1
+            assert_accounts(feed)
+            released.set()
+            await until(lambda: feed.accounting.frames.in_flight == 0)
             assert_accounts(feed)
 
         asyncio.run(run())

@@ -27,6 +27,8 @@ from infrastructure.session import Emission
 FRAMES_PER_TURN = 64
 #: Reading is paused when so many items wait, and resumed at half.
 HIGH_WATER = 8192
+#: How long an abort waits for a callback that does not give in to its cancellation.
+CANCELLATION_GRACE_S = 1.0
 DEAD_LETTERS = 64
 EXCERPT_BYTES = 2048
 
@@ -238,19 +240,23 @@ class Lane:
         """Take no more frames and shed those that wait, as ``closed``; the frame inside a receiver is cancelled."""
         self._is_closed = True
         self._is_queued = True
-        waiting, self._fifo = self._fifo, deque()
-        for item in waiting:
+        self._give_up_waiting()
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=CANCELLATION_GRACE_S)
+            # Whoever aborts does not wait for callbacks, not even for the one that would tell of the interruption.
+            self._give_up_waiting()
+
+    def _give_up_waiting(self) -> None:
+        while self._fifo:
+            item = self._fifo.popleft()
             if isinstance(item, Switch):
                 item.settle(self._monotonic_ns(), changed=False, withdrawn=True)
             elif isinstance(item, Marker):
                 item.finish()
             else:
                 self._shed("closed")
-        task = self._task
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-            self._fifo.clear()  # Whoever aborts does not wait for callbacks, not even for the one that would tell of the interruption.
 
     def _is_free(self) -> bool:
         return not self._fifo and not self._is_busy
@@ -282,6 +288,11 @@ class Lane:
             self.is_paused = True
             self._pause()
 
+    def _resume_reading(self) -> None:
+        if self.is_paused and self._resume is not None:
+            self.is_paused = False
+            self._resume()
+
     def _append(self, item: _Frame | Marker) -> None:
         self._fifo.append(item)
         self.wake()
@@ -306,10 +317,8 @@ class Lane:
                     if self._task is None or self._task.cancelling():
                         raise
                     # A callback awaited something that was cancelled: its own frame is interrupted, the lane is not.
-                if self.is_paused and len(self._fifo) * 2 <= self._high_water:
-                    self.is_paused = False
-                    if self._resume is not None:
-                        self._resume()
+                if len(self._fifo) * 2 <= self._high_water:
+                    self._resume_reading()
                 handled += 1
                 if handled % FRAMES_PER_TURN == 0:
                     await asyncio.sleep(0)
@@ -326,6 +335,8 @@ class Lane:
             self._task = None
         if any(isinstance(item, Marker) and item.is_awaited for item in self._fifo):
             self.wake()
+        else:
+            self._resume_reading()  # Or there would be no next frame.
 
     async def _step(self, item: _Frame | _Fallback | Marker) -> None:
         if type(item) is tuple:

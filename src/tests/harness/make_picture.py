@@ -1,0 +1,29 @@
+"""Draws ``docs/demo.svg`` anew: the table of a demo after six seconds, as a terminal of 80 columns shows it. Run as ``python -m``."""
+
+import asyncio
+import re
+
+from rich.console import Console
+
+from infrastructure.cli import picture
+from infrastructure.demo import Demo
+from infrastructure.exchanges import VENUES
+from tests.harness.captures import ROOT
+
+SECONDS = 6.0
+
+
+def main() -> None:
+    """Run the demo and keep its last table."""
+    demo = Demo(next(iter(VENUES)), seed=1)
+    asyncio.run(demo.run(SECONDS, rate=4000, switch_every=0.5))
+    console = Console(record=True, width=80, force_terminal=True, color_system="truecolor")
+    console.print(picture(demo, SECONDS, SECONDS))
+    svg = console.export_svg(title="tickrail demo --switch-every 0.5")
+    # The picture must not fetch a font from anywhere.
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S).replace("Fira Code", "ui-monospace, DejaVu Sans Mono")
+    (ROOT / "docs" / "demo.svg").write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
+
+
+if __name__ == "__main__":
+    main()
