@@ -15,6 +15,7 @@ from infrastructure.events import Architecture, BookState, BookStateChange, Book
 from infrastructure.feed import OfflineFeed
 from infrastructure.metrics import FrameAccounting
 from infrastructure.networking.websocket.lane import Lane
+from infrastructure.networking.websocket.marker import Switch
 from infrastructure.simulator import MARKETS
 from infrastructure.simulator.ledger import Ledger
 from infrastructure.simulator.market import Sent, hidden_number
@@ -41,9 +42,9 @@ class FlipEarlyLane(Lane):
 
     def deliver(self, raw: bytes | str, received_ns: int | None = None) -> None:
         """Take one frame, past whatever waits."""
-        early = [item for item in self._fifo if hasattr(item, "route")]
-        if early and not early[0].route.is_queued:  # type: ignore[union-attr]  # only a Switch or a fallback has a route
-            self._set_route(early[0].route)  # type: ignore[union-attr]
+        early = next((item for item in self._fifo if isinstance(item, Switch)), None)
+        if early is not None and not early.route.is_queued:
+            self._set_route(early.route)
             waiting, self._fifo = self._fifo, deque()
             super().deliver(raw, received_ns)
             self._fifo.extendleft(reversed(waiting))

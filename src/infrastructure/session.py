@@ -247,8 +247,8 @@ class Session:
                 self._raise(
                     Gap(self.venue.name, book.channel, book.symbol, action.reason, action.last_id, action.next_id), received_ns, events
                 )
-            elif self._on_request is not None:
-                self._on_request(action)  # type: ignore[arg-type]
+            elif isinstance(action, Request) and self._on_request is not None:
+                self._on_request(action)
 
     def _publish(self, stream: _BookStream, publish: Publish, received_ns: int, events: list[Emission]) -> None:
         book = stream.book

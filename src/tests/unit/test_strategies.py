@@ -53,7 +53,7 @@ class TestConnection:
         assert [json.loads(text)["channel"] for text in sent] == ["spot.ping"]
 
     def test_connecting_is_the_transports_business(self) -> None:
-        with pytest.raises(NotImplementedError, match="the transport connects"):
+        with pytest.raises(SettingsError, match="the transport connects"):
             asyncio.run(strategy_set(GATEIO).connection_strategy.connect())
 
     @pytest.mark.parametrize(

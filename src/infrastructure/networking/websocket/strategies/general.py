@@ -1,6 +1,5 @@
 """The three strategies for any registered venue, over the venue's codec, and the message handler behind them."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import msgspec
 
 from infrastructure.callbacks import Callbacks
+from infrastructure.errors import SettingsError
 from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.strategies.interfaces import (
     ConnectionContext,
@@ -34,8 +34,8 @@ class VenueConnectionStrategy(ConnectionStrategy):
         self._send = send
 
     async def connect(self) -> Any:
-        """Refuses: the transport connects."""
-        raise NotImplementedError("the transport connects; read create_connection_context()")
+        """Refuses with a SettingsError: the transport connects."""
+        raise SettingsError("the transport connects; read create_connection_context()")
 
     async def create_connection_context(self) -> ConnectionContext:
         """The venue's address and heartbeat."""
@@ -57,7 +57,7 @@ class VenueConnectionStrategy(ConnectionStrategy):
 
     def should_reconnect(self, error: Exception) -> bool:
         """Whether the network is to blame; a mistake in the program is not mended by connecting again."""
-        return isinstance(error, OSError | EOFError | asyncio.TimeoutError)
+        return isinstance(error, OSError | EOFError)
 
 
 class VenueSubscriptionStrategy(SubscriptionStrategy):
