@@ -5,6 +5,8 @@ from collections.abc import Collection, Generator, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from infrastructure.book import OrderBook
 from infrastructure.book_sync import FetchSnapshot, Request
 from infrastructure.callbacks import Callback
@@ -86,8 +88,8 @@ class OfflineFeed:
         """Where every frame and every event is, at this moment."""
         session, callbacks, lane = self._session, self._callbacks, self._lane
         return Accounting(
-            lane.accounting(),
-            EventAccounting(
+            **msgspec.structs.asdict(lane.accounting()),
+            events=EventAccounting(
                 decoded=session.decoded,
                 raised=session.raised + callbacks.raised + lane.raised,
                 emitted=callbacks.emitted,

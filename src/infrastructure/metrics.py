@@ -198,13 +198,17 @@ class FrameAccounting(msgspec.Struct, frozen=True):
         return self.received == self.delivered + self.control + self.rejected + self.shed + self.in_flight
 
 
-class Accounting(msgspec.Struct, frozen=True):
-    """Both identities at one moment."""
+class Accounting(FrameAccounting, frozen=True):
+    """Where the frames are, and in ``events`` where the events are, at one moment."""
 
-    frames: FrameAccounting
     events: EventAccounting
+
+    @property
+    def frames(self) -> FrameAccounting:
+        """The frames alone."""
+        return FrameAccounting(*msgspec.structs.astuple(self)[: len(FrameAccounting.__struct_fields__)])
 
     @property
     def is_balanced(self) -> bool:
         """Whether both identities hold."""
-        return self.frames.is_balanced and self.events.is_balanced
+        return super().is_balanced and self.events.is_balanced
