@@ -33,9 +33,9 @@ class Histogram:
         """Count ``value``, 0 to 2**63 - 1."""
         if value > self.maximum:
             self.maximum = value
-        shift = value.bit_length() - _BITS - 1
+        shift = value.bit_length() - 6  # _BITS + 1, written out: a global is looked up by name at each call.
         if shift > 0:
-            self._buckets[(shift << _BITS) + (value >> shift)] += 1
+            self._buckets[(shift << 5) + (value >> shift)] += 1
         else:
             self._buckets[value] += 1
 
@@ -76,7 +76,6 @@ class PathMetrics:
         "by_type",
         "errors",
         "fallbacks",
-        "frames",
         "latency",
         "switch_wait",
         "switches",
@@ -85,7 +84,6 @@ class PathMetrics:
 
     def __init__(self, architecture: Architecture, monotonic_ns: MonotonicNs) -> None:
         self.architecture = architecture
-        self.frames = 0
         self.by_type = [0] * len(MessageType)
         self.errors: dict[str, int] = {}
         self.fallbacks = 0
@@ -99,6 +97,11 @@ class PathMetrics:
         self._monotonic_ns = monotonic_ns
         self._active_ns = 0
         self._active_since: int | None = None
+
+    @property
+    def frames(self) -> int:
+        """Frames that were handled: each has one latency."""
+        return self.latency.count
 
     def count(self, messages: Iterable[HasType]) -> None:
         """Count decoded messages by type."""

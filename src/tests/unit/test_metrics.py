@@ -89,7 +89,8 @@ def test_a_summary_says_what_was_counted() -> None:
     time = Time()
     path = PathMetrics(Architecture.STRATEGY, time)
     path.activate()
-    path.frames = 10
+    for _ in range(9):
+        path.latency.record(20)
     path.fallbacks = 2
     path.switches = 3
     path.count([Pong(None), Notice("c", "t"), Pong(None)])

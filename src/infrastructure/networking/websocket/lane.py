@@ -176,9 +176,7 @@ class Lane:
                 self._interrupted()
             if self._fifo:
                 self.wake()
-        metrics = self._metrics
-        metrics.frames += 1
-        metrics.latency.record(self._monotonic_ns() - started)
+        self._metrics.latency.record(self._monotonic_ns() - started)
 
     def switch(self, route: Route) -> Switch:
         """Hand every frame from here on to ``route``; what came before goes to the receiver in place, however much waits."""
@@ -380,7 +378,6 @@ class Lane:
             self._is_busy = False
             if self._inside:
                 self._interrupted()
-        metrics.frames += 1
         metrics.latency.record(self._monotonic_ns() - started)
 
     async def _emitted(self, events: Sequence[Emission]) -> None:
