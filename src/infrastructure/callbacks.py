@@ -1,9 +1,11 @@
 """The user's callables, one for each type of event, and the first of the two places that catch everything."""
 
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from infrastructure.clock import MonotonicNs
 from infrastructure.errors import UnannouncedAwaitable
 from infrastructure.events import ErrorEvent
 from infrastructure.session import Emission
@@ -12,6 +14,9 @@ Callback = Callable[[Any], Any]
 
 #: Under this kind a callback's exception reaches ``on_error``.
 CALLBACK_ERROR = "callback"
+#: And under this one that a plain callback kept the event loop from everything else for longer than ``BLOCKED_NS``.
+CALLBACK_BLOCKED = "blocked"
+BLOCKED_NS = 500_000_000
 
 
 def name_of(callback: Callback) -> str:
@@ -23,11 +28,13 @@ class Callbacks:
     """Hands events to callables, in order, exactly once each.
 
     A callable declared with ``async def`` is awaited before the next event is handed out; ``is_async`` is fixed when this object is
-    made. An exception is the callback's own: it is counted and told to the callback for errors, and the remaining events go on.
+    made. An exception is the callback's own: it is counted and told to the callback for errors, and the remaining events go on. So is a
+    plain callable that blocks.
     """
 
     __slots__ = (
         "_awaited",
+        "_monotonic_ns",
         "_targets",
         "_venue",
         "abandoned",
@@ -40,8 +47,9 @@ class Callbacks:
         "underway",
     )
 
-    def __init__(self, venue: str, targets: Mapping[type, Callback]) -> None:
+    def __init__(self, venue: str, targets: Mapping[type, Callback], monotonic_ns: MonotonicNs = time.monotonic_ns) -> None:
         self._venue = venue
+        self._monotonic_ns = monotonic_ns
         self._targets = dict(targets)
         self._awaited = frozenset(kind for kind, target in targets.items() if inspect.iscoroutinefunction(target))
         self.is_async = bool(self._awaited)
@@ -63,6 +71,7 @@ class Callbacks:
         targets = self._targets
         remaining = len(events)
         self.underway += remaining
+        called = self._monotonic_ns()
         try:
             for event in events:
                 target = targets[type(event)]
@@ -80,6 +89,10 @@ class Callbacks:
                 self.emitted += 1
                 self.underway -= 1
                 remaining -= 1
+                returned = self._monotonic_ns()
+                if following is None and returned - called > BLOCKED_NS:
+                    following = self._blocked(event, target, returned - called)
+                called = returned
                 if following is not None:
                     self.emit([following])
         finally:
@@ -97,8 +110,10 @@ class Callbacks:
                 kind = type(event)
                 target = targets[kind]
                 following = None
+                called = self._monotonic_ns()
                 try:
                     result = target(event)
+                    blocked_ns = self._monotonic_ns() - called
                     if kind in awaited:
                         await result
                     elif result is not None:
@@ -109,6 +124,8 @@ class Callbacks:
                     following = self._failed(event, target, error)
                 else:
                     self.accepted += 1
+                    if blocked_ns > BLOCKED_NS:
+                        following = self._blocked(event, target, blocked_ns)
                 self.emitted += 1
                 self.underway -= 1
                 remaining -= 1
@@ -123,10 +140,16 @@ class Callbacks:
         self.last_error = error
         if isinstance(event, ErrorEvent):
             return None  # Whoever is told of errors failed itself: counted, and not told again.
+        return self._tell(CALLBACK_ERROR, f"{name_of(target)}: {type(error).__name__}: {error}", event)
+
+    def _blocked(self, event: Emission, target: Callback, elapsed_ns: int) -> ErrorEvent | None:
+        if isinstance(event, ErrorEvent):
+            return None
+        return self._tell(CALLBACK_BLOCKED, f"{name_of(target)} blocked the event loop for {elapsed_ns / 1e9:.1f} s", event)
+
+    def _tell(self, kind: str, text: str, event: Emission) -> ErrorEvent:
         self.raised += 1
-        text = f"{name_of(target)}: {type(error).__name__}: {error}"
-        symbol = getattr(event, "symbol", None)
-        return ErrorEvent(self._venue, CALLBACK_ERROR, text, symbol=symbol, received_ns=event.received_ns)
+        return ErrorEvent(self._venue, kind, text, symbol=getattr(event, "symbol", None), received_ns=event.received_ns)
 
 
 def _refuse_awaitable(target: Callback, result: object) -> None:

@@ -127,3 +127,141 @@ class CaptureError(TickrailError):
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.reason}" if self.line else f"{self.path}: {self.reason}"
+
+
+class ConfigError(TickrailError):
+    """A configuration cannot be used; ``problems`` are all that is wrong with it, each with its place."""
+
+    fault = Fault.CALLER
+
+    def __init__(self, source: str, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(source, self.problems)
+        self.source = source
+
+    def __str__(self) -> str:
+        return "\n".join(f"{self.source}: {problem}" for problem in self.problems)
+
+
+class ConnectFailed(TickrailError):
+    """A connection could not be opened. ``address`` is the URL without what may be secret in it."""
+
+    fault = Fault.VENUE
+    is_retryable = True
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(address, reason)
+        self.address = address
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot connect to {self.address}: {self.reason}"
+
+
+class SecurityFailed(ConnectFailed):
+    """The other side could not prove who it is: certificate, host name or TLS version. Never tried again without a change."""
+
+    is_retryable = False
+
+
+class HandshakeRefused(ConnectFailed):
+    """The server answered the WebSocket handshake with something else; ``status`` is of HTTP, None where it sent none.
+
+    Trying again does not help: wrong address, credentials that are not accepted, a redirect (none is followed).
+    """
+
+    is_retryable = False
+
+    def __init__(self, address: str, reason: str, status: int | None = None) -> None:
+        super().__init__(address, reason)
+        self.status = status
+
+
+class HandshakeDeferred(HandshakeRefused):
+    """The server does not take the connection now: overload, rate limit or ban. ``retry_after_s`` is the wait it asked for."""
+
+    is_retryable = True
+
+    def __init__(self, address: str, reason: str, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(address, reason, status)
+        self.retry_after_s = retry_after_s
+
+
+class GaveUp(TickrailError):
+    """A connection is not tried again: too many failures; ``reason`` has the last one."""
+
+    fault = Fault.VENUE
+
+    def __init__(self, venue: str, reason: str) -> None:
+        super().__init__(venue, reason)
+        self.venue = venue
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.venue}: gave up: {self.reason}"
+
+
+class NotConnected(TickrailError):
+    """Something was to be sent while no connection is open."""
+
+    fault = Fault.CALLER
+    is_retryable = True
+
+    def __init__(self, venue: str) -> None:
+        super().__init__(venue)
+        self.venue = venue
+
+    def __str__(self) -> str:
+        return f"{self.venue} is not connected"
+
+
+class SubscriptionRefused(TickrailError):
+    """A venue refused a subscription; ``words`` are the venue's own, ``code`` its code if it gave one."""
+
+    fault = Fault.VENUE
+
+    def __init__(self, venue: str, channel: str, symbols: Iterable[str], words: str, code: str | None = None) -> None:
+        self.symbols = tuple(symbols)
+        super().__init__(venue, channel, self.symbols, words, code)
+        self.venue = venue
+        self.channel = channel
+        self.words = words
+        self.code = code
+
+    def __str__(self) -> str:
+        code = "" if self.code is None else f" (code {self.code})"
+        return f"{self.venue} refused {self.channel} of {', '.join(self.symbols)}: {self.words}{code}"
+
+
+class SubscriptionUnanswered(TickrailError):
+    """A venue did not answer a subscription in time."""
+
+    fault = Fault.VENUE
+    is_retryable = True
+
+    def __init__(self, venue: str, channel: str, symbols: Iterable[str], waited_s: float) -> None:
+        self.symbols = tuple(symbols)
+        super().__init__(venue, channel, self.symbols, waited_s)
+        self.venue = venue
+        self.channel = channel
+        self.waited_s = waited_s
+
+    def __str__(self) -> str:
+        return f"{self.venue} did not answer {self.channel} of {', '.join(self.symbols)} within {self.waited_s:g} s"
+
+
+class RequestFailed(TickrailError):
+    """An HTTP request came to nothing. ``status`` is None where no answer came, ``retry_after_s`` the wait the venue asked for."""
+
+    fault = Fault.VENUE
+    is_retryable = True
+
+    def __init__(self, address: str, reason: str, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(address, reason, status, retry_after_s)
+        self.address = address
+        self.reason = reason
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.reason}"

@@ -5,27 +5,22 @@ from collections.abc import Collection, Generator, Mapping
 from functools import partial
 from typing import Any
 
-import msgspec
-
-from infrastructure.book import OrderBook
 from infrastructure.book_sync import FetchSnapshot, Request
 from infrastructure.callbacks import Callback
 from infrastructure.clock import Clock
 from infrastructure.errors import SettingsError, UnknownSymbol
 from infrastructure.events import Architecture
 from infrastructure.exchanges import venue_named
-from infrastructure.metrics import Accounting, EventAccounting, PathMetrics, PathSummary
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
-from infrastructure.networking.websocket.handlers.base_websocket_client import SessionHandler
-from infrastructure.networking.websocket.lane import DeadLetter, Lane
-from infrastructure.networking.websocket.marker import Marker, Switch
+from infrastructure.networking.websocket.lane import Lane
+from infrastructure.networking.websocket.marker import Marker
+from infrastructure.networking.websocket.pipeline import LaneType, Pipeline
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
 from infrastructure.networking.websocket.strategies.interfaces import MessageHandler
-from infrastructure.networking.websocket.wiring import wire
 from infrastructure.session import Session
 
 
-class OfflineFeed:
+class OfflineFeed(Pipeline):
     """A feed without a socket: its owner calls ``deliver`` as a transport would, and ``snapshot`` as REST would answer.
 
     Made by ``offline_feed``. Everything else is what a live feed has: one lane, both architectures over it, books, both accounts.
@@ -42,77 +37,27 @@ class OfflineFeed:
         message_handler: MessageHandler | None = None,
         adapted: bool = False,
         clock: Clock | None = None,
-        lane_type: type[Lane] = Lane,
+        lane_type: LaneType = Lane,
         lane_settings: Mapping[str, object] | None = None,
         callbacks: Mapping[str, Callback] | None = None,
     ) -> None:
-        clock = clock or Clock()
-        self.venue = venue_named(venue)
-        if handler is not None and callbacks:
-            raise SettingsError("give callbacks to the handler or to the feed, not to both")
-        handler = handler or PublicWebSocketHandler(None, None, **(callbacks or {}))
-        self._paths = {kind: PathMetrics(kind, clock.monotonic_ns) for kind in Architecture}
+        described = venue_named(venue)
         self._requests: list[Request] = []
         self._awaited: dict[str, FetchSnapshot] = {}
-        if isinstance(handler, SessionHandler) and handler.is_attached:
-            raise SettingsError("the handler has a session already; give the feed a handler without one")
-        self._session = Session(self.venue, symbols, self._note)
-        if isinstance(handler, SessionHandler):
-            handler.attach(self._session, self._paths[Architecture.DIRECT])
-        self._callbacks = handler.callbacks
-        self._routes = wire(self._session, handler, strategies or strategy_set(self.venue), message_handler, self._paths, adapted=adapted)
-        self._lane = lane_type(
-            self._routes[_architecture(architecture)],
-            self._session,
-            self._callbacks.emit,
-            venue=self.venue.name,
+        super().__init__(
+            Session(described, symbols, self._note),
+            architecture,
+            handler=handler_of(handler, callbacks),
+            strategies=strategies or strategy_set(described),
+            message_handler=message_handler,
+            adapted=adapted,
             clock=clock,
-            **(lane_settings or {}),  # type: ignore[arg-type]  # keyword arguments of Lane, passed on as given
+            lane_type=lane_type,
+            lane_settings=lane_settings,
         )
 
     def __repr__(self) -> str:
         return f"<OfflineFeed {self.venue.name} {self.architecture.value} {self._session!r}>"
-
-    @property
-    def architecture(self) -> Architecture:
-        """The architecture that takes the next frame the lane comes to."""
-        return self._lane.route.architecture
-
-    @property
-    def books(self) -> Mapping[str, OrderBook]:
-        """The live book of each unified symbol."""
-        return self._session.books
-
-    @property
-    def accounting(self) -> Accounting:
-        """Where every frame and every event is, at this moment."""
-        session, callbacks, lane = self._session, self._callbacks, self._lane
-        return Accounting(
-            **msgspec.structs.asdict(lane.accounting()),
-            events=EventAccounting(
-                decoded=session.decoded,
-                raised=session.raised + callbacks.raised + lane.raised,
-                emitted=callbacks.emitted,
-                absorbed=session.absorbed + callbacks.abandoned,
-                pending=session.held + callbacks.underway,
-                accepted=callbacks.accepted,
-                callback_errors=callbacks.errors,
-            ),
-        )
-
-    @property
-    def dead_letters(self) -> list[DeadLetter]:
-        """The latest rejected frames, oldest first."""
-        return list(self._lane.dead_letters)
-
-    @property
-    def switches(self) -> int:
-        """How often the architecture has changed."""
-        return self._lane.switches
-
-    def metrics(self) -> dict[Architecture, PathSummary]:
-        """What each architecture did so far."""
-        return {kind: path.summary() for kind, path in self._paths.items()}
 
     def deliver(self, raw: bytes | str, received_ns: int | None = None) -> None:
         """Take one frame, as a transport calls it; ``received_ns`` is Unix time, now if not given."""
@@ -141,14 +86,6 @@ class OfflineFeed:
     def cut(self, received_ns: int | None = None) -> Marker:
         """The connection is lost: what was received is finished, then each stream gets its Gap; later frames are of a new connection."""
         return self._lane.call("cut()", self._session.disconnect, received_ns)
-
-    def switch(self, architecture: Architecture | str) -> Switch:
-        """Hand all later frames to ``architecture``; awaiting what this returns gives the receipt."""
-        return self._lane.switch(self._routes[_architecture(architecture)])
-
-    def drain(self) -> Marker:
-        """Await this to know that everything received so far has been handled."""
-        return self._lane.drain()
 
     def close(self, deadline_s: float = 5.0) -> "Closing":
         """Take no more frames: later ones are shed as ``closed``. Await what this returns to know that the waiting ones were handled.
@@ -197,11 +134,11 @@ def offline_feed(
     )
 
 
-def _architecture(name: Architecture | str) -> Architecture:
-    try:
-        return Architecture(name)
-    except ValueError:
-        raise SettingsError(f"unknown architecture {name!r}; known: {', '.join(Architecture)}") from None
+def handler_of(handler: BaseWebSocketClient | None, callbacks: Mapping[str, Callback] | None) -> BaseWebSocketClient:
+    """The handler that was given, or one for the callbacks that were; giving both is a SettingsError."""
+    if handler is not None and callbacks:
+        raise SettingsError("give callbacks to the handler or to the feed, not to both")
+    return handler or PublicWebSocketHandler(None, None, **(callbacks or {}))
 
 
 class Closing:

@@ -23,9 +23,11 @@ Emission = Data | Gap | BookStateChange | ErrorEvent | OrderBook
 class _BookStream:
     """One book and its place in its stream."""
 
-    __slots__ = ("book", "sync")
+    __slots__ = ("book", "is_flowing", "sync")
 
     def __init__(self, venue: Venue, channel: str, symbol: str) -> None:
+        #: Whether the present connection has brought an update.
+        self.is_flowing = False
         self.sync = BookSync(venue.book_channels[channel], symbol)
         self.book = OrderBook(venue.name, channel, symbol)
 
@@ -34,13 +36,23 @@ class Session:
     """A venue's running feed: books, sequence numbers, and which streams have data.
 
     ``symbols`` limits the feed to these unified symbols; None takes every symbol that arrives. ``on_request`` is handed what has to be
-    asked of the venue (FetchSnapshot, Resubscribe) in the middle of ``apply``: it must only take note.
+    asked of the venue (FetchSnapshot, Resubscribe), ``on_answer`` each acknowledgement, ``on_flowing`` channel and symbol of each stream
+    with its first data on a connection. All are called in the middle of ``apply``: they must only take note.
     """
 
-    def __init__(self, venue: Venue, symbols: Collection[str] | None = None, on_request: Callable[[Request], None] | None = None) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        symbols: Collection[str] | None = None,
+        on_request: Callable[[Request], None] | None = None,
+        on_answer: Callable[[Acknowledgement], None] | None = None,
+        on_flowing: Callable[[str, str], None] | None = None,
+    ) -> None:
         self.venue = venue
         self._symbols = None if symbols is None else frozenset(check_symbol(symbol) for symbol in symbols)
         self._on_request = on_request
+        self._on_answer = on_answer
+        self._on_flowing = on_flowing
         #: Set by the lane before each frame: when its bytes were read.
         self.received_ns = 0
         self.decoded = 0
@@ -55,9 +67,17 @@ class Session:
         self._moved: tuple[tuple[_BookStream, BookState], ...] = ()
         self._streams: dict[tuple[str, str], _BookStream] = {}
         self._books: dict[str, OrderBook] = {}
-        # By message type: the symbols whose stream has data, and those that were seen but not asked for.
+        # By message type, books apart: the symbols whose stream has had data since it was last cut.
         self._flowing: list[set[str]] = [set() for _ in MessageType]
+        # Channel and symbol of the streams that the venue agreed to send, and of those whose Gap has been told and not ended.
+        self._expected: set[tuple[str, str]] = set()
+        self._cut: set[tuple[str, str]] = set()
+        # Symbols that were seen but not asked for.
         self._unwanted: set[str] = set()
+        self._channels: dict[MessageType, str] = {}
+        for channel, kind in venue.channels.items():
+            if channel not in venue.book_channels:
+                self._channels.setdefault(kind, channel)
 
     def __repr__(self) -> str:
         states = [stream.sync.state for stream in self._streams.values()]
@@ -97,11 +117,16 @@ class Session:
             self.decoded += 1
             # Only data gets here, which has a symbol; mypy cannot narrow a union by a class attribute.
             symbol: str = message.symbol  # type: ignore[union-attr]
-            if symbol not in self._flowing[message.message_type] and not self._admit(message.message_type, symbol):
-                self._absorbed += 1
-            elif type(message) is BookUpdate:
-                stream = self._streams.get((message.channel, symbol)) or self._open(message.channel, symbol)
+            if type(message) is BookUpdate:
+                stream = self._streams.get((message.channel, symbol))
+                if stream is None or not stream.is_flowing:
+                    stream = self._admit_book(message.channel, symbol)
+                    if stream is None:
+                        self._absorbed += 1
+                        continue
                 judged.append((stream, stream.sync.receive(message)))
+            elif symbol not in self._flowing[message.message_type] and not self._admit(message.message_type, symbol):
+                self._absorbed += 1
             else:
                 judged.append(message)  # type: ignore[arg-type]  # Data: see above
         events: list[Emission] = []
@@ -131,7 +156,9 @@ class Session:
 
     def request_failed(self, request: Request, reason: str) -> list[Emission]:
         """What was asked of the venue came to nothing; unless the book is live by now, it is asked again."""
-        stream = self._streams[request.channel, request.symbol]
+        stream = self._streams.get((request.channel, request.symbol))
+        if stream is None:
+            return []  # Nobody wants it any more.
         self._streams_in_hand = (stream,)
         actions = stream.sync.request_failed(request.epoch)
         events: list[Emission] = []
@@ -140,16 +167,53 @@ class Session:
         self._act(stream, actions, self.received_ns, events)
         return self._whole(events)
 
+    def expect(self, channel: str, symbol: str) -> None:
+        """The venue agreed to send this stream: when the connection is lost it gets its Gap, whether data has come or not."""
+        if channel not in self.venue.book_channels:
+            self._expected.add((channel, symbol))
+
+    def forget(self, channel: str, symbol: str) -> list[Emission]:
+        """The stream was ended on purpose: no Gap for it, and a book that its user still holds can no longer be read."""
+        key = (channel, symbol)
+        self._expected.discard(key)
+        self._cut.discard(key)
+        events: list[Emission] = []
+        stream = self._streams.pop(key, None)
+        if stream is None:
+            kind = self.venue.channels.get(channel)
+            if kind is not None and kind is not MessageType.ORDERBOOK:
+                self._flowing[kind].discard(symbol)
+            return events
+        actions = [action for action in stream.sync.disconnect() if not isinstance(action, Announce)]
+        self._act(stream, actions, self.received_ns, events)
+        self._absorbed += stream.sync.absorbed
+        del self._books[symbol]
+        for other, _ in [key for key in self._streams if key[1] == symbol]:
+            self._show(other, symbol)
+        return self._whole(events)
+
+    def report(
+        self, kind: str, text: str, channel: str | None = None, symbol: str | None = None, code: str | None = None
+    ) -> list[Emission]:
+        """Tell the user of something that failed outside of this session."""
+        events: list[Emission] = []
+        self._raise(ErrorEvent(self.venue.name, kind, text, channel, symbol, code), self.received_ns, events)
+        return self._whole(events)
+
     def disconnect(self) -> list[Emission]:
-        """The source of every stream is lost: one Gap for each stream that had data."""
+        """The source of every stream is lost: one Gap for each stream that had data, or was agreed, since its last Gap."""
         self._streams_in_hand = tuple(self._streams.values())
         events: list[Emission] = []
         for stream in self._streams_in_hand:
+            stream.is_flowing = False
             self._act(stream, stream.sync.disconnect(), self.received_ns, events)
-        for channel, message_type in self.venue.channels.items():
-            if channel not in self.venue.book_channels:
-                for symbol in sorted(self._flowing[message_type]):
-                    self._raise(Gap(self.venue.name, channel, symbol, GapReason.DISCONNECTED), self.received_ns, events)
+        flowing = {(self._channels[kind], symbol) for kind in self._channels for symbol in self._flowing[kind]}
+        lost = flowing | (self._expected - self._cut)
+        self._cut |= lost
+        for symbols in self._flowing:
+            symbols.clear()
+        for channel, symbol in sorted(lost):
+            self._raise(Gap(self.venue.name, channel, symbol, GapReason.DISCONNECTED), self.received_ns, events)
         return self._whole(events)
 
     def reject(self, error: DecodeError | None) -> list[Emission]:
@@ -204,15 +268,30 @@ class Session:
             self._unwanted.add(symbol)
             return False
         self._flowing[message_type].add(symbol)
+        if self._on_flowing is not None:
+            self._on_flowing(self._channels[message_type], symbol)
         return True
+
+    def _admit_book(self, channel: str, symbol: str) -> _BookStream | None:
+        if symbol not in self:
+            self._unwanted.add(symbol)
+            return None
+        stream = self._streams.get((channel, symbol)) or self._open(channel, symbol)
+        stream.is_flowing = True
+        if self._on_flowing is not None:
+            self._on_flowing(channel, symbol)
+        return stream
 
     def _open(self, channel: str, symbol: str) -> _BookStream:
         stream = self._streams[channel, symbol] = _BookStream(self.venue, channel, symbol)
+        self._show(channel, symbol)
+        return stream
+
+    def _show(self, channel: str, symbol: str) -> None:
         order = list(self.venue.book_channels)
         shown = self._books.get(symbol)
         if shown is None or order.index(channel) < order.index(shown.channel):
-            self._books[symbol] = stream.book
-        return stream
+            self._books[symbol] = self._streams[channel, symbol].book
 
     def _snapshot_stream(self, symbol: str) -> _BookStream:
         channel = self.venue.snapshot_channel
@@ -221,16 +300,20 @@ class Session:
         return self._streams.get((channel, symbol)) or self._open(channel, check_symbol(symbol))
 
     def _control(self, message: Message, judged: list[tuple[_BookStream, list[Action]] | Data | ErrorEvent]) -> None:
-        if isinstance(message, Acknowledgement) and message.error is not None:
+        if not isinstance(message, Acknowledgement):
+            return
+        if message.error is not None:
             self.raised += 1
             judged.append(ErrorEvent(self.venue.name, "refused", message.error, message.channel, code=message.error_code))
+        if self._on_answer is not None:
+            self._on_answer(message)
 
     def _raise(self, event: Gap | BookStateChange | ErrorEvent, received_ns: int, events: list[Emission]) -> None:
         self.raised += 1
         force_setattr(event, "received_ns", received_ns)
         events.append(event)
 
-    def _act(self, stream: _BookStream, actions: list[Action], received_ns: int, events: list[Emission]) -> None:
+    def _act(self, stream: _BookStream, actions: Sequence[Action], received_ns: int, events: list[Emission]) -> None:
         book = stream.book
         for action in actions:
             if type(action) is Publish:

@@ -3,14 +3,14 @@
 The messages below are what a codec makes of a frame beside the events themselves: neutral, complete, without a clock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from math import inf
 from typing import ClassVar, Protocol
 
 import msgspec
 
-from infrastructure.errors import DecodeError, UnknownSymbol
+from infrastructure.errors import DecodeError, SettingsError, UnknownSymbol
 from infrastructure.events import Data, MessageType
 
 Levels = list[tuple[float, float]]
@@ -112,6 +112,19 @@ class BookChannel(msgspec.Struct, frozen=True):
     repair: Repair
 
 
+class SubscriptionRequest(msgspec.Struct):
+    """One request to subscribe or unsubscribe ``symbols``; ``message`` is what goes over the socket.
+
+    ``channel`` is as the user wrote it, with its option. ``request_id`` stands in the message, None if it carries none.
+    """
+
+    action: str
+    channel: str
+    symbols: tuple[str, ...]
+    message: dict[str, object]
+    request_id: int | None = None
+
+
 class Codec(Protocol):
     """A venue's wire format, pure: no I/O, no clock, no logging."""
 
@@ -124,8 +137,16 @@ class Codec(Protocol):
     def unified_symbol(self, native: str) -> str:
         """The unified form of the venue's own name for a market, or DecodeError."""
 
-    def subscription_requests(self, action: str, channel: str, symbols: Sequence[str], now_s: int) -> list[dict[str, object]]:
-        """Build the requests that subscribe or unsubscribe (``action``) ``symbols``; ``now_s`` is Unix time."""
+    def native_symbol(self, symbol: str) -> str:
+        """The venue's own name for the market of a unified symbol."""
+
+    def subscription_requests(
+        self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
+    ) -> list[SubscriptionRequest]:
+        """Build the requests that subscribe or unsubscribe (``action``) ``symbols``; ``now_s`` is Unix time.
+
+        Each is numbered by ``next_id``, or goes without a number.
+        """
 
     def ping_request(self, now_s: int) -> dict[str, object]:
         """Build the application-level ping."""
@@ -142,6 +163,8 @@ class Venue(msgspec.Struct, frozen=True):
     book_channels: Mapping[str, BookChannel]
     snapshot_path: str
     snapshot_symbol_key: str
+    #: What else a request for a snapshot says.
+    snapshot_query: Mapping[str, str]
     ping_interval_s: float
 
     @property
@@ -151,6 +174,19 @@ class Venue(msgspec.Struct, frozen=True):
             if channel.repair is Repair.FETCH_SNAPSHOT:
                 return channel.name
         return None
+
+    def channel_named(self, text: str) -> str:
+        """The venue's name for a channel, its option kept: ``spot.trades`` for that or for ``trade``. Raises SettingsError.
+
+        ``trade``, ``book_ticker``, ``ticker``, ``candle`` and ``orderbook`` stand for the venue's first channel of that kind.
+        """
+        name, colon, option = text.partition(":")
+        kinds: dict[str, str] = {}
+        for channel, kind in self.channels.items():
+            kinds.setdefault(kind.name.lower(), channel)
+        if name not in self.channels and name not in kinds:
+            raise SettingsError(f"{self.name} has no channel {name!r}; known: {', '.join([*kinds, *self.channels])}")
+        return kinds.get(name, name) + colon + option
 
 
 def check_symbol(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from infrastructure.errors import DecodeError
 from infrastructure.events import BalanceUpdate, Data, Fill, MessageType, OrderUpdate, PositionUpdate, Side
 from infrastructure.session import PrivateSession
-from infrastructure.venue import Acknowledgement, BookUpdate, Message, Notice, Pong, Unknown, Venue
+from infrastructure.venue import Acknowledgement, BookUpdate, Message, Notice, Pong, SubscriptionRequest, Unknown, Venue
 
 SECRET = "canary-7f3a-do-not-print"
 
@@ -38,8 +38,14 @@ class AccountCodec:
     def unified_symbol(self, native: str) -> str:
         return native.replace("-", "/")
 
-    def subscription_requests(self, action: str, channel: str, symbols: Sequence[str], now_s: int) -> list[dict[str, object]]:
-        return [{"do": action, "channel": channel, "symbol": symbol, "at": now_s} for symbol in symbols]
+    def native_symbol(self, symbol: str) -> str:
+        return symbol.replace("/", "-")
+
+    def subscription_requests(
+        self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
+    ) -> list[SubscriptionRequest]:
+        message = {"do": action, "channel": channel, "at": now_s}
+        return [SubscriptionRequest(action, channel, (symbol,), message | {"symbol": symbol}) for symbol in symbols]
 
     def ping_request(self, now_s: int) -> dict[str, object]:
         return {"ping": now_s}
@@ -76,6 +82,7 @@ ACCOUNT_VENUE = Venue(
     book_channels={},
     snapshot_path="",
     snapshot_symbol_key="",
+    snapshot_query={},
     ping_interval_s=10.0,
 )
 

@@ -1,5 +1,6 @@
 import json
 import re
+from itertools import count
 from typing import Any
 
 import pytest
@@ -320,7 +321,14 @@ class TestRequests:
     def test_every_channel_is_asked_for_as_it_wants(self, action: str, channel: str, payloads: list[list[str]]) -> None:
         requests = CODEC.subscription_requests(action, channel, ["BTC/USDT", "ETH/USDT"], 1_700_000_000)
         name = channel.partition(":")[0]
-        assert requests == [{"time": 1_700_000_000, "channel": name, "event": action, "payload": payload} for payload in payloads]
+        messages = [{"time": 1_700_000_000, "channel": name, "event": action, "payload": payload} for payload in payloads]
+        assert [request.message for request in requests] == messages
+        assert [symbol for request in requests for symbol in request.symbols] == ["BTC/USDT", "ETH/USDT"]
+        assert {(request.action, request.channel, request.request_id) for request in requests} == {(action, channel, None)}
+
+    def test_requests_are_numbered_where_numbers_are_given(self) -> None:
+        requests = CODEC.subscription_requests("subscribe", "spot.obu", ["BTC/USDT", "ETH/USDT"], 0, count(7).__next__)
+        assert [(request.request_id, request.message["id"]) for request in requests] == [(7, 7), (8, 8)]
 
     def test_every_channel_of_the_venue_can_be_asked_for(self) -> None:
         assert all(CODEC.subscription_requests("subscribe", channel, [SYMBOL], 0) for channel in GATEIO_SPOT.channels)

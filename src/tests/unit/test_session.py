@@ -234,11 +234,37 @@ class TestDisconnect:
             ]
         )
 
-    def test_every_cut_is_another_hole_in_a_stream_without_a_state(self) -> None:
+    def test_every_hole_gets_one_gap_however_often_the_connection_is_cut_meanwhile(self) -> None:
         desk = Desk()
-        desk.take(frames.trade(1))
+        told = [("spot.trades", SYMBOL, GapReason.DISCONNECTED)]
         for _ in range(2):
-            assert gaps(desk.balanced(desk.session.disconnect())) == [("spot.trades", SYMBOL, GapReason.DISCONNECTED)]
+            desk.take(frames.trade(1))
+            assert gaps(desk.balanced(desk.session.disconnect())) == told
+            assert gaps(desk.balanced(desk.session.disconnect())) == []
+
+    def test_a_stream_that_was_agreed_gets_its_gap_though_no_data_came(self) -> None:
+        desk = Desk()
+        desk.session.expect("spot.trades", SYMBOL)
+        assert gaps(desk.balanced(desk.session.disconnect())) == [("spot.trades", SYMBOL, GapReason.DISCONNECTED)]
+        desk.session.expect("spot.trades", SYMBOL)
+        assert gaps(desk.balanced(desk.session.disconnect())) == []
+
+    def test_a_stream_that_was_ended_on_purpose_gets_none_and_its_book_can_no_longer_be_read(self) -> None:
+        desk = Desk().live(10)
+        desk.take(frames.trade(1))
+        book = desk.session.books[SYMBOL]
+        desk.session.expect("spot.trades", SYMBOL)
+        ended = [*desk.session.forget("spot.trades", SYMBOL), *desk.session.forget(ORDER_BOOK_UPDATE, SYMBOL)]
+        assert gaps(desk.balanced(ended)) == []
+        assert (book.state, dict(desk.session.books)) == (BookState.STALE, {})
+        assert desk.balanced(desk.session.disconnect()) == []
+
+    def test_the_book_of_another_channel_is_shown_once_the_first_is_forgotten(self) -> None:
+        desk = Desk().live(10)
+        desk.take(frames.obu(None, 5, [(100, 1)], [(101, 1)], full=True))
+        assert desk.session.books[SYMBOL].channel == "spot.obu"
+        desk.balanced(desk.session.forget("spot.obu", SYMBOL))
+        assert desk.session.books[SYMBOL].channel == ORDER_BOOK_UPDATE
 
     def test_a_second_cut_changes_nothing_about_a_book_that_is_stale(self) -> None:
         desk = Desk().live(10)

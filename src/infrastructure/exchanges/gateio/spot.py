@@ -14,7 +14,17 @@ from infrastructure.events import BookTicker, Candle, MessageType, Side, Ticker,
 from infrastructure.exchanges.gateio import envelope as gateio
 from infrastructure.exchanges.gateio.envelope import Envelope
 from infrastructure.exchanges.gateio.sequence import InBand, RestSeeded, WholeBook
-from infrastructure.venue import BookChannel, BookUpdate, Levels, Message, Repair, Venue, check_levels, check_positive
+from infrastructure.venue import (
+    BookChannel,
+    BookUpdate,
+    Levels,
+    Message,
+    Repair,
+    SubscriptionRequest,
+    Venue,
+    check_levels,
+    check_positive,
+)
 
 NAME = "gateio_spot"
 
@@ -343,18 +353,32 @@ class GateioSpotCodec:
         """The unified form of Gate.io's name for a pair, or DecodeError."""
         return gateio.unified_pair(native)
 
-    def subscription_requests(self, action: str, channel: str, symbols: Sequence[str], now_s: int) -> list[dict[str, object]]:
-        """One request for all pairs, or one for each where the channel wants that.
+    def native_symbol(self, symbol: str) -> str:
+        """Gate.io's name for the pair of a unified symbol."""
+        return gateio.native_pair(symbol)
+
+    def subscription_requests(
+        self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
+    ) -> list[SubscriptionRequest]:
+        """One request for all pairs, or one for each where the channel wants that. ``id`` must fit in 32 bits.
 
         ``channel`` may name an option after a colon: ``spot.candlesticks:5m``, ``spot.order_book:10``, ``spot.obu:400``.
         """
         name, _, option = channel.partition(":")
         if name not in _READERS:
             raise SettingsError(f"unknown channel {name!r}; known: {', '.join(_READERS)}")
-        pairs = [gateio.native_pair(symbol) for symbol in symbols]
         payload_of = _ONE_PAIR_A_REQUEST.get(name)
-        payloads = [pairs] if payload_of is None else [payload_of(pair, option) for pair in pairs]
-        return [{"time": now_s, "channel": name, "event": action, "payload": payload} for payload in payloads]
+        groups = [tuple(symbols)] if payload_of is None else [(symbol,) for symbol in symbols]
+        requests = []
+        for group in groups:
+            pairs = [gateio.native_pair(symbol) for symbol in group]
+            payload = pairs if payload_of is None else payload_of(pairs[0], option)
+            message: dict[str, object] = {"time": now_s, "channel": name, "event": action, "payload": payload}
+            request = SubscriptionRequest(action, channel, group, message)
+            if next_id is not None:
+                message["id"] = request.request_id = next_id()
+            requests.append(request)
+        return requests
 
     def ping_request(self, now_s: int) -> dict[str, object]:
         """``{"time":1545404023,"channel":"spot.ping"}``"""
@@ -382,5 +406,7 @@ GATEIO_SPOT = Venue(
     },
     snapshot_path="/api/v4/spot/order_book",
     snapshot_symbol_key="currency_pair",
+    # The stream keeps 100 levels; a deeper book comes from a cache that is many versions old.
+    snapshot_query={"limit": "100", "with_id": "true"},
     ping_interval_s=15.0,
 )

@@ -106,6 +106,8 @@ class Lane:
         self._inside = 0
         self._is_closed = False
         self.is_paused = False
+        #: How often reading was paused.
+        self.pauses = 0
         self.received = 0
         self.delivered = 0
         self.control = 0
@@ -126,6 +128,15 @@ class Lane:
     def in_flight(self) -> int:
         """Frames that wait, plus the one inside a receiver."""
         return self._inside + sum(1 for item in self._fifo if not isinstance(item, Marker))
+
+    @property
+    def lag_ns(self) -> int:
+        """How long ago the frame that is handled next was received; 0 when none waits."""
+        waiting = next((item for item in self._fifo if not isinstance(item, Marker)), None)
+        if waiting is None:
+            return 0
+        _, received_ns, _, _ = waiting.frame if isinstance(waiting, _Fallback) else waiting
+        return self._monotonic_ns() + self._offset_ns - received_ns
 
     def accounting(self) -> FrameAccounting:
         """Where the frames are at this moment."""
@@ -284,6 +295,7 @@ class Lane:
         self._append(frame)
         if not self.is_paused and len(self._fifo) >= self._high_water and self._pause is not None:
             self.is_paused = True
+            self.pauses += 1
             self._pause()
 
     def _resume_reading(self) -> None:

@@ -46,8 +46,10 @@ class PrivateWebSocketHandler(SessionHandler):
 
     def signed_requests(self, channel: str, symbols: Sequence[str], now_s: int) -> list[dict[str, object]]:
         """The requests that subscribe ``symbols`` to a private channel, signed; ``now_s`` is Unix time."""
-        requests = self.session.venue.codec.subscription_requests("subscribe", channel, symbols, now_s)
-        return requests if self._signer is None else [self._signer.sign(request) for request in requests]
+        requests = [
+            request.message for request in self.session.venue.codec.subscription_requests("subscribe", channel, symbols, now_s)
+        ]
+        return requests if self._signer is None else [self._signer.sign(message) for message in requests]
 
     def _on_order(self, order: OrderUpdate) -> Any:
         """An order of one's own changed."""

@@ -71,7 +71,11 @@ class VenueSubscriptionStrategy(SubscriptionStrategy):
     ) -> list[dict[str, Any]]:
         """All requests, channel by channel."""
         now_s = int(time.time())
-        return [request for channel in channels for request in self._codec.subscription_requests(action.value, channel, symbols, now_s)]
+        return [
+            request.message
+            for channel in channels
+            for request in self._codec.subscription_requests(action.value, channel, symbols, now_s)
+        ]
 
 
 class CodecMessageParser(MessageParser):
