@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -12,12 +13,30 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from infrastructure.demo import Demo, DemoSummary, Inject, VenueFigures
-from infrastructure.errors import TickrailError
+from infrastructure.book import OrderBook
+from infrastructure.canonical import canonical
+from infrastructure.capture import read_capture
+from infrastructure.demo import SYMBOLS, Demo, DemoSummary, Inject, VenueFigures
+from infrastructure.errors import SettingsError, TickrailError
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
 from infrastructure.metrics import FrameAccounting
-from infrastructure.replay import ReplaySummary, read_capture, replay, venue_of
+from infrastructure.replay import ReplaySummary, replay, venue_of
+from infrastructure.run import Exchanges
+from infrastructure.session import Emission
+from infrastructure.simulator import EXCHANGES
+from infrastructure.simulator.faults import FAULTS, usage
+from infrastructure.simulator.server import HOST, Simulator, security_of, serve_until_signal
+
+_new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+try:
+    import uvloop
+except ImportError:
+    pass
+else:
+    _new_event_loop = uvloop.new_event_loop
+
+Result = TypeVar("Result")
 
 app = typer.Typer(
     name="tickrail",
@@ -29,6 +48,7 @@ app = typer.Typer(
 )
 _DEMO_VENUE = next(iter(VENUES))
 _REFRESHES_PER_SECOND = 4
+_BOOKS_SHOWN = 15
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line, for machines.")]
 
@@ -42,17 +62,18 @@ def demo_command(
     as_json: Json = False,
     inject: Annotated[Inject | None, typer.Option(hidden=True, help="Put a fault into our own side, which the run must find.")] = None,
 ) -> None:
-    """Stream a generated exchange, switch architectures in mid-stream, and prove that nothing was lost.
+    """Stream a simulated exchange over a real socket, switch architectures in mid-stream, and prove that nothing was lost.
 
-    Every generated message carries a number. At the end the numbers that reached the callbacks are held against those that were sent,
-    and each order book against the exchange's own. Exit code 0 only if nothing was lost, duplicated or reordered and every book is right.
+    The exchange is a process of its own on this machine, and every message it sends carries a number. The numbers that reached the
+    callbacks are held against those that were sent, and at the end each order book against the exchange's own. Exit code 0 only if nothing
+    was lost, duplicated or reordered and every book is right.
 
     Example: tickrail demo --seconds 5 --rate 8000 --switch-every 0.2
     """
     demo = Demo(_DEMO_VENUE, seed, inject)
     console = Console()
     if as_json:
-        summary = asyncio.run(demo.run(seconds, rate, switch_every))
+        summary = in_loop(demo.run(seconds, rate, switch_every))
         sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
     else:
         with Live(console=console, refresh_per_second=_REFRESHES_PER_SECOND, transient=True) as live:
@@ -64,7 +85,7 @@ def demo_command(
                     shown = elapsed
                     live.update(picture(running, elapsed, seconds))
 
-            summary = asyncio.run(demo.run(seconds, rate, switch_every, show))
+            summary = in_loop(demo.run(seconds, rate, switch_every, show))
         console.print(_demo_end(summary))
     raise typer.Exit(0 if summary.is_clean else 1)
 
@@ -97,6 +118,87 @@ def replay_command(
         Console().print(_replay_end(summary))
 
 
+@app.command("run")
+def run_command(
+    config: Annotated[Path, typer.Option(metavar="FILE", help="TOML, one table for each exchange; tickrail.example.toml shows all.")],
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long; default: at Ctrl-C or SIGTERM.")] = None,
+    events: Annotated[bool, typer.Option("--events", help="Print every event as a line of JSON instead of the table.")] = False,
+) -> None:
+    """Stream the exchanges of a configuration file and show what comes.
+
+    SIGHUP reads the file again and applies it to the live connections: architecture, symbols and channels. Exit code 1 if every
+    exchange was given up, 2 if the configuration is wrong or an exchange cannot be opened.
+
+    Example: tickrail run --config tickrail.example.toml
+    """
+
+    def on_event(event: Emission) -> None:
+        if events:
+            sys.stdout.buffer.write(canonical(event) + b"\n")
+
+    console = Console()
+    exchanges = Exchanges(config, on_event)
+    if events or not console.is_terminal:
+        in_loop(exchanges.run(seconds, lambda _: sys.stdout.flush()))
+    else:
+        with Live(console=console, refresh_per_second=_REFRESHES_PER_SECOND, transient=True) as live:
+            in_loop(exchanges.run(seconds, lambda running: live.update(exchanges_picture(running))))
+    if not events:
+        console.print(exchanges_picture(exchanges))
+    if exchanges.managers and all(manager.failure for manager in exchanges.managers.values()):
+        raise typer.Exit(1)
+
+
+@app.command("simulate")
+def simulate_command(
+    venue: Annotated[str, typer.Argument(metavar="VENUE", help=f"The exchange: {', '.join(EXCHANGES)}.", show_default=False)],
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="TCP port on 127.0.0.1; 0: any that is free.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the generated market; the same seed, the same contents.")] = 1,
+    symbols: Annotated[str | None, typer.Option(help="Pairs, with commas between them.", show_default=",".join(SYMBOLS))] = None,
+    rate: Annotated[
+        float, typer.Option(min=0, max=1_000_000, help="What happens a second, over all pairs and channels, subscribed to or not.")
+    ] = 100.0,
+    capture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Serve this recorded traffic, as fast as it can be read, and no generated market.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="; ".join(f"{usage(each)}: {each.help}" for each in FAULTS.values()) + ". May be given several times.",
+        ),
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="Serve wss and https with this certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="The key of the certificate, PEM.")] = None,
+) -> None:
+    """Be an exchange on this machine: REST and WebSocket on one port, with the real paths, requests and frames, and with faults.
+
+    When it is ready it prints one line, the venue, its WebSocket address and its REST address, and then serves until SIGTERM or
+    Ctrl-C.
+
+    Example: tickrail simulate VENUE --port 8501 --rate 2000 --fault drop=500 --fault cut=30
+    """
+    if (certificate is None) != (key is None):
+        raise SettingsError("a certificate and its key belong together")
+    security = security_of(certificate, key) if certificate and key else None
+    pairs = () if capture and symbols is None else tuple((symbols or ",".join(SYMBOLS)).split(","))
+    lines = read_capture(capture) if capture else None
+    simulator = Simulator(venue, pairs, seed=seed, rate=rate, faults=fault or (), capture=lines)
+
+    def ready(bound: int) -> None:
+        secure = "s" if security else ""
+        address = f"{HOST}:{bound}"
+        print(venue, f"ws{secure}://{address}{simulator.exchange.websocket_path}", f"http{secure}://{address}", flush=True)
+
+    in_loop(serve_until_signal(simulator, port, security, ready))
+
+
+def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run to the end in an event loop of uvloop, where it is installed."""
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        return runner.run(coroutine)
+
+
 def main() -> None:
     """Run the command line; wrong input gives one line on standard error and exit code 2."""
     try:
@@ -108,16 +210,43 @@ def main() -> None:
 
 def picture(demo: Demo, elapsed: float, seconds: float) -> Group:
     """What a demo shows while it runs; fits 80 columns and 24 lines."""
-    venue = demo.feed.venue.name
+    assert demo.feed is not None
     figures = demo.figures()
     head = Text.assemble(
-        ("tickrail demo", "bold"), f"  {venue}  {elapsed:5.1f} of {seconds:.0f} s  now: ", (demo.feed.architecture.value, "bold cyan")
+        ("tickrail demo", "bold"),
+        f"  {demo.venue.name}  {elapsed:5.1f} of {seconds:.0f} s  now: ",
+        (demo.feed.architecture.value, "bold cyan"),
     )
     ledger = demo.ledger
     proof = Text.assemble(
         "lost ", _verdict(ledger.lost), "  duplicated ", _verdict(ledger.duplicated), "  reordered ", _verdict(ledger.reordered)
     )
-    return Group(head, _architectures(figures), _books(demo), _account(figures.accounting), _changes(figures), proof)
+    return Group(head, _architectures(figures), _books(demo.feed.books), _account(figures.accounting), _changes(figures), proof)
+
+
+def exchanges_picture(exchanges: Exchanges) -> Group:
+    """What a run shows: a line for each exchange, then the books, as many as fit."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("exchange", "state", "architecture"):
+        table.add_column(name)
+    for name in ("frames", "rejected", "waiting", "lag ms", "connects"):
+        table.add_column(name, justify="right")
+    books: dict[str, OrderBook] = {}
+    for name, manager in exchanges.managers.items():
+        frames = manager.accounting.frames
+        books |= manager.books
+        table.add_row(
+            name,
+            manager.state.value,
+            manager.architecture.value,
+            f"{frames.received:,}",
+            f"{frames.rejected:,}",
+            f"{frames.in_flight:,}",
+            f"{manager.lag_ns / 1e6:.0f}",
+            f"{manager.connects:,}",
+        )
+    notes = [Text(f"{name}: {note}", "yellow") for name, note in exchanges.notes.items()]
+    return Group(Text("tickrail run", "bold"), table, _books(dict(list(books.items())[:_BOOKS_SHOWN])), *notes)
 
 
 def _architectures(figures: VenueFigures) -> Table:
@@ -132,15 +261,15 @@ def _architectures(figures: VenueFigures) -> Table:
     return table
 
 
-def _books(demo: Demo) -> Table:
+def _books(books: Mapping[str, OrderBook]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("book")
     for name in ("state", "best bid", "best ask", "update id"):
         table.add_column(name, justify="right")
-    for symbol, book in sorted(demo.feed.books.items()):
+    for symbol, book in sorted(books.items()):
         bid, ask = (book.best_bid, book.best_ask) if book.is_live else (None, None)
         state = Text(book.state.value, "green" if book.is_live else "yellow")
-        table.add_row(symbol, state, f"{bid[0]:.2f}" if bid else "-", f"{ask[0]:.2f}" if ask else "-", str(book.last_id))
+        table.add_row(symbol, state, f"{bid[0]:.2f}" if bid else "-", f"{ask[0]:.2f}" if ask else "-", str(book.last_id or "-"))
     return table
 
 
@@ -198,3 +327,7 @@ def _verdict(count: int) -> tuple[str, str]:
 
 def _microseconds(nanoseconds: int | None) -> str:
     return "-" if nanoseconds is None else f"{nanoseconds / 1000:.1f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,31 +1,39 @@
-"""Streams a generated market through a feed, switches the architecture in mid-stream, and holds what came out against what went in."""
+"""Streams a simulated exchange over real sockets, switches the architecture in mid-stream, and holds what came out against what went in."""
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
 from infrastructure.book import OrderBook
-from infrastructure.book_sync import FetchSnapshot
 from infrastructure.events import Architecture, BookState, BookStateChange, BookTicker, Candle, Gap, Ticker, Trade
-from infrastructure.feed import OfflineFeed
+from infrastructure.exchanges import venue_named
+from infrastructure.feed import open_feed
 from infrastructure.metrics import FrameAccounting
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.marker import Switch
-from infrastructure.simulator import MARKETS
+from infrastructure.networking.websocket.ws_manager import WebSocketManager
+from infrastructure.simulator.launch import SideChannel, level_floats, simulated_exchange
 from infrastructure.simulator.ledger import Ledger
-from infrastructure.simulator.market import Sent, hidden_number
+from infrastructure.simulator.market import hidden_number
+from infrastructure.venue import Repair, Venue
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "DOGE/USDT", "ADA/USDT")
-TURN_S = 0.01
-#: A REST answer takes so many turns.
-SNAPSHOT_TURNS = 5
+LOG_NAME = "demo"
+#: How often the exchange's log is read.
+LOG_EVERY_S = 0.25
 #: One book push in so many is lost at the exchange, which the feed must notice and repair.
 HOLE_EVERY = 4000
+#: How long the exchange goes on without faults, so that every hole shows, and how long the feed then has to catch up.
+SETTLE_S = 1.0
+CATCH_UP_S = 20.0
+#: Between our own fault and the frame it spoils: the lane is busy by then.
+SPOIL_AFTER = 50
 
 
 class Inject(StrEnum):
@@ -49,6 +57,36 @@ class FlipEarlyLane(Lane):
             super().deliver(raw, received_ns)
             self._fifo.extendleft(reversed(waiting))
         else:
+            super().deliver(raw, received_ns)
+
+
+class SpoilingLane(Lane):
+    """A lane that loses, doubles or swaps one data frame after each switch."""
+
+    fault: Inject = Inject.DROP
+    _countdown = 0
+    _kept: tuple[bytes | str, int | None] | None = None
+
+    def switch(self, route: Any) -> Switch:
+        """Switch, and spoil a frame soon after."""
+        self._countdown = SPOIL_AFTER
+        return super().switch(route)
+
+    def deliver(self, raw: bytes | str, received_ns: int | None = None) -> None:
+        """Take one frame, unless it is the one to be spoiled."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            super().deliver(raw, received_ns)
+            super().deliver(*kept)
+            return
+        self._countdown -= 1
+        if self._countdown == 0 and self.fault is Inject.DROP:
+            return
+        if self._countdown == 0 and self.fault is Inject.SWAP:
+            self._kept = raw, received_ns
+            return
+        super().deliver(raw, received_ns)
+        if self._countdown == 0:
             super().deliver(raw, received_ns)
 
 
@@ -82,7 +120,7 @@ class VenueFigures(msgspec.Struct):
 
 
 class DemoSummary(msgspec.Struct):
-    """What a demo run ended with. ``wrong_books`` are LIVE books that differ from the exchange's."""
+    """What a demo run ended with. ``wrong_books`` are books that are not LIVE and equal to the exchange's, level by level."""
 
     seconds: float
     venues: dict[str, VenueFigures]
@@ -100,141 +138,136 @@ class DemoSummary(msgspec.Struct):
 
 
 class Demo:
-    """One venue's generated market, the feed that reads it, and the ledger between the two."""
+    """One simulated exchange in a process of its own, the feed that reads it, and the ledger between the two."""
 
-    def __init__(self, venue: str, seed: int, inject: Inject | None = None, symbols: Sequence[str] = SYMBOLS) -> None:
+    def __init__(
+        self,
+        venue: str,
+        seed: int,
+        inject: Inject | None = None,
+        *,
+        symbols: Sequence[str] = SYMBOLS,
+        faults: Sequence[str] = (f"drop={HOLE_EVERY}",),
+        adapted: bool = False,
+    ) -> None:
         self.ledger = Ledger()
-        self.markets = MARKETS[venue](symbols, seed)
-        self.feed = OfflineFeed(
-            venue,
-            symbols,
-            Architecture.STRATEGY,
-            lane_type=FlipEarlyLane if inject is Inject.FLIP_EARLY else Lane,
-            callbacks={
-                "on_orderbook": self._on_orderbook,
-                "on_trade": self._on_trade,
-                "on_book_ticker": self._on_book_ticker,
-                "on_ticker": self._on_ticker,
-                "on_candle": self._on_candle,
-                "on_book_state": self._on_book_state,
-                "on_gap": self._on_gap,
-            },
-        )
+        self.venue: Venue = venue_named(venue)
+        self.feed: WebSocketManager | None = None
         self.gaps_repaired = 0
-        self._chance = random.Random(seed)
+        self._symbols = tuple(symbols)
+        self._seed = seed
         self._inject = inject
-        self._is_armed = False
-        self._kept: Sent | None = None
+        self._faults = faults
+        self._adapted = adapted
         self._in_gap: set[str] = set()
-        self._answers: deque[tuple[int, str]] = deque()
-        self._turn = 0
 
     async def run(
         self, seconds: float, rate: float, switch_every: float, show: Callable[["Demo", float], None] | None = None
     ) -> DemoSummary:
         """Stream for ``seconds`` at ``rate`` frames a second in all, and change the architecture every ``switch_every`` seconds."""
-        for sent in self.markets.opening():
-            self._send(sent)
-        started = time.monotonic()
-        delivered = 0
-        next_switch = switch_every
-        while (elapsed := time.monotonic() - started) < seconds:
-            # Made first and delivered then, so that both architectures take their frames from a burst.
-            burst = [self._next() for _ in range(int(elapsed * rate) - delivered)]
-            for index, sent in enumerate(burst):
-                # In the middle of a burst, where a backlog waits for whichever receiver is slower.
-                if elapsed >= next_switch and index == len(burst) // 2:
-                    self._switch()
+        options = ["--seed", str(self._seed), "--rate", str(rate), "--symbols", ",".join(self._symbols)]
+        options += [part for fault in self._faults for part in ("--fault", fault)]
+        async with AsyncExitStack() as stack:
+            exchange = await stack.enter_async_context(simulated_exchange(self.venue.name, *options))
+            self.feed = feed = await stack.enter_async_context(self._open(exchange))
+            # Both ways of getting a whole book are shown, each with half of the symbols.
+            ways = [channel.name for channel in self.venue.book_channels.values() if channel.repair is not Repair.WAIT]
+            for index, way in enumerate(ways):
+                await feed.subscribe(self._symbols[index :: len(ways)], [way])
+            started = time.monotonic()
+            next_switch, next_log = switch_every, LOG_EVERY_S
+            while (elapsed := time.monotonic() - started) < seconds:
+                if elapsed >= next_switch:
+                    self.switch(feed)
                     next_switch += switch_every
-                self._send(sent)
-            delivered += len(burst)
-            self._repair()
-            if show is not None:
-                show(self, elapsed)
-            await asyncio.sleep(TURN_S)
-        return await self._finish(time.monotonic() - started)
+                if elapsed >= next_log:
+                    await self._read_log(exchange)
+                    next_log += LOG_EVERY_S
+                if show is not None:
+                    show(self, elapsed)
+                await asyncio.sleep(min(next_switch, next_log, seconds) - elapsed)
+            return await self._finish(exchange, time.monotonic() - started)
+
+    def switch(self, feed: WebSocketManager) -> None:
+        """Change the architecture."""
+        feed.switch(feed.architecture.other)
+
+    def _open(self, exchange: SideChannel) -> Any:
+        lane_type: type[Lane] = Lane
+        if self._inject is Inject.FLIP_EARLY:
+            lane_type = FlipEarlyLane
+        elif self._inject is not None:
+            lane_type = type("SpoilingLane", (SpoilingLane,), {"fault": self._inject})
+        return open_feed(
+            self.venue.name,
+            symbols=self._symbols,
+            channels=["trade", "book_ticker", "ticker", "candle"],
+            architecture=Architecture.STRATEGY,
+            websocket_url=exchange.logged_url(LOG_NAME),
+            rest_url=exchange.rest_url,
+            lane_type=lane_type,
+            adapted=self._adapted,
+            on_orderbook=self._on_orderbook,
+            on_trade=self._on_trade,
+            on_book_ticker=self._on_book_ticker,
+            on_ticker=self._on_ticker,
+            on_candle=self._on_candle,
+            on_book_state=self._on_book_state,
+            on_gap=self._on_gap,
+        )
 
     def figures(self) -> VenueFigures:
         """The feed's figures so far."""
-        states = [book.state for book in self.feed.books.values()]
+        feed = self.feed
+        assert feed is not None
+        states = [book.state for book in feed.books.values()]
         return VenueFigures(
-            accounting=self.feed.accounting.frames,
-            switches=self.feed.switches,
+            accounting=feed.accounting.frames,
+            switches=feed.switches,
             books=BookCounts(*(states.count(state) for state in (BookState.LIVE, BookState.SYNCING, BookState.GAP, BookState.STALE))),
             architectures={
                 architecture.value: ArchitectureFigures(
                     path.frames, round(path.per_second, 1), sum(path.errors.values()), path.p50_ns, path.p99_ns
                 )
-                for architecture, path in self.feed.metrics().items()
+                for architecture, path in feed.metrics().items()
             },
             gaps_repaired=self.gaps_repaired,
         )
 
-    async def _finish(self, seconds: float) -> DemoSummary:
-        for symbol in self.markets.markets:
-            self._send(self.markets.update(symbol))  # Shows a hole that nothing has followed yet.
-        for _ in range(10 * SNAPSHOT_TURNS):
-            self._repair()
+    async def _finish(self, exchange: SideChannel, seconds: float) -> DemoSummary:
+        assert self.feed is not None
+        await exchange.fault("clear")
+        await asyncio.sleep(SETTLE_S)
+        await exchange.pause()
+        books = await exchange.books()
+        waited = time.monotonic() + CATCH_UP_S
+        while time.monotonic() < waited:
+            await self._read_log(exchange)
             await self.feed.drain()
+            wrong = [symbol for symbol in self._symbols if not self._is_right(symbol, books[symbol])]
+            if not wrong and not self.ledger.outstanding:
+                break
+            await asyncio.sleep(LOG_EVERY_S)
         self.ledger.finish()
         return DemoSummary(
             seconds=round(seconds, 3),
-            venues={self.feed.venue.name: self.figures()},
+            venues={self.venue.name: self.figures()},
             lost=self.ledger.lost,
             duplicated=self.ledger.duplicated,
             reordered=self.ledger.reordered,
-            wrong_books=[symbol for symbol in self.markets.markets if not self._is_right(symbol)],
+            wrong_books=wrong,
             unbalanced=not self.feed.accounting.is_balanced,
             findings=self.ledger.findings,
         )
 
-    def _is_right(self, symbol: str) -> bool:
+    async def _read_log(self, exchange: SideChannel) -> None:
+        for stream, number in await exchange.log(LOG_NAME):
+            self.ledger.sent(stream, number)
+
+    def _is_right(self, symbol: str, theirs: dict[str, Any]) -> bool:
+        assert self.feed is not None
         book = self.feed.books.get(symbol)
-        bids, asks = ([(float(price), float(amount)) for price, amount in side] for side in self.markets.markets[symbol].levels())
-        return book is not None and book.is_live and book.bids == bids and book.asks == asks
-
-    def _next(self) -> Sent:
-        if self._chance.random() * HOLE_EVERY < 1:
-            self.markets.skip_update(self._chance.choice(list(self.markets.markets)))
-        return self.markets.next()
-
-    def _switch(self) -> None:
-        self.feed.switch(self.feed.architecture.other)
-        self._is_armed = self._inject is not None
-
-    def _send(self, sent: Sent) -> None:
-        """Enter a frame into the ledger and deliver it, once, unless a fault of our own is to be shown."""
-        if sent.stream is not None:
-            self.ledger.sent(sent.stream, sent.number)
-        copies = [sent]
-        if self._is_armed and sent.stream is not None and sent.stream[0] == "trade":
-            copies = self._spoil(sent)
-        for copy in copies:
-            self.feed.deliver(copy.raw)
-
-    def _spoil(self, sent: Sent) -> list[Sent]:
-        if self._inject is Inject.SWAP:
-            if self._kept is None:
-                self._kept = sent
-                return []
-            if self._kept.stream != sent.stream:
-                return [sent]
-            kept, self._kept = self._kept, None
-            self._is_armed = False
-            return [sent, kept]
-        self._is_armed = False
-        return {Inject.DROP: [], Inject.DOUBLE: [sent, sent]}.get(self._inject or Inject.SWAP, [sent])
-
-    def _repair(self) -> None:
-        self._turn += 1
-        for request in self.feed.take_requests():
-            if isinstance(request, FetchSnapshot):
-                self._answers.append((self._turn + SNAPSHOT_TURNS, request.symbol))
-            else:
-                self._send(self.markets.whole_book(request.symbol))
-        while self._answers and self._answers[0][0] <= self._turn:
-            _, symbol = self._answers.popleft()
-            self.feed.snapshot(symbol, self.markets.snapshot(symbol))
+        return book is not None and book.is_live and book.bids == level_floats(theirs["bids"]) and book.asks == level_floats(theirs["asks"])
 
     def _on_orderbook(self, book: OrderBook) -> None:
         # A whole book stands for every change before it.
@@ -259,4 +292,4 @@ class Demo:
 
     def _on_gap(self, gap: Gap) -> None:
         self._in_gap.add(gap.symbol or "")
-        self.ledger.gap("orderbook" if gap.channel in self.feed.venue.book_channels else None, gap.symbol)
+        self.ledger.gap("orderbook" if gap.channel in self.venue.book_channels else None, gap.symbol)

@@ -265,3 +265,7 @@ class RequestFailed(TickrailError):
 
     def __str__(self) -> str:
         return f"{self.address}: {self.reason}"
+
+
+class SimulatorFailed(TickrailError):
+    """A simulated exchange could not be started or did not do what it was told."""

@@ -1,13 +1,16 @@
 """Puts a venue, a session, both architectures and the user's callbacks together."""
 
 import asyncio
-from collections.abc import Collection, Generator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Collection, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from infrastructure.book_sync import FetchSnapshot, Request
 from infrastructure.callbacks import Callback
 from infrastructure.clock import Clock
+from infrastructure.config import exchange_settings
 from infrastructure.errors import SettingsError, UnknownSymbol
 from infrastructure.events import Architecture
 from infrastructure.exchanges import venue_named
@@ -15,9 +18,12 @@ from infrastructure.networking.websocket.handlers import BaseWebSocketClient, Pu
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.marker import Marker
 from infrastructure.networking.websocket.pipeline import LaneType, Pipeline
+from infrastructure.networking.websocket.settings import ExchangeSettings
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
-from infrastructure.networking.websocket.strategies.interfaces import MessageHandler
+from infrastructure.networking.websocket.strategies.interfaces import ConnectionHandler, MessageHandler
+from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.session import Session
+from infrastructure.venue import Venue
 
 
 class OfflineFeed(Pipeline):
@@ -139,6 +145,58 @@ def handler_of(handler: BaseWebSocketClient | None, callbacks: Mapping[str, Call
     if handler is not None and callbacks:
         raise SettingsError("give callbacks to the handler or to the feed, not to both")
     return handler or PublicWebSocketHandler(None, None, **(callbacks or {}))
+
+
+@asynccontextmanager
+async def open_feed(
+    venue: str | ExchangeSettings,
+    *,
+    symbols: Collection[str] | None = None,
+    channels: Sequence[str] | None = None,
+    architecture: Architecture | str | None = None,
+    handler: BaseWebSocketClient | None = None,
+    strategies: WebSocketStrategySet | None = None,
+    message_handler: MessageHandler | None = None,
+    connection_handler: ConnectionHandler | None = None,
+    adapted: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    websocket_url: str | None = None,
+    rest_url: str | None = None,
+    lane_type: LaneType = Lane,
+    **callbacks: Callback,
+) -> AsyncIterator[WebSocketManager]:
+    """Stream ``symbols`` of a venue for as long as the ``async with`` block runs; gives its WebSocketManager.
+
+    ``channels`` default to those that the callbacks are for. ``callbacks`` are as for ``offline_feed``, or give a ``handler``. A venue's
+    name may be replaced by settings that are complete. Raises UnknownVenue, UnknownSymbol, SettingsError, ConnectFailed, or
+    SubscriptionRefused with the venue's own words; later failures are told to ``on_error``, and ``wait()`` raises what ended the feed.
+    """
+    given = {"symbols": symbols, "channels": channels, "architecture": architecture, "websocket_url": websocket_url, "rest_url": rest_url}
+    named = {name: value for name, value in given.items() if value is not None}
+    if isinstance(venue, ExchangeSettings):
+        if named:
+            raise SettingsError(f"{', '.join(named)} stand in the settings already; give a venue's name, or settings alone")
+        settings = venue
+    else:
+        settings = exchange_settings(venue, **({"channels": _channels_for(venue_named(venue), callbacks)} | named))
+    manager = WebSocketManager(
+        settings,
+        strategies,
+        message_handler,
+        connection_handler,
+        handler=handler_of(handler, callbacks),
+        adapted=adapted,
+        ssl_context=ssl_context,
+        lane_type=lane_type,
+    )
+    async with manager:
+        yield manager
+
+
+def _channels_for(venue: Venue, callbacks: Mapping[str, Callback]) -> list[str]:
+    """The venue's first channel for each callback that takes data."""
+    kinds = {f"on_{kind.name.lower()}": kind.name.lower() for kind in dict.fromkeys(venue.channels.values())}
+    return [kinds[name] for name in callbacks if name in kinds]
 
 
 class Closing:

@@ -1,12 +1,24 @@
 """tickrail: exchange WebSocket streams through two architectures, switched on live connections."""
 
 from infrastructure.book import OrderBook
+from infrastructure.config import exchange_settings, read_config
 from infrastructure.errors import (
     AwaitedInsideCallback,
     BookNotLive,
     CaptureError,
+    ConfigError,
+    ConnectFailed,
     DecodeError,
+    GaveUp,
+    HandshakeDeferred,
+    HandshakeRefused,
+    NotConnected,
+    RequestFailed,
+    SecurityFailed,
     SettingsError,
+    SimulatorFailed,
+    SubscriptionRefused,
+    SubscriptionUnanswered,
     TickrailError,
     UnannouncedAwaitable,
     UnknownSymbol,
@@ -30,11 +42,12 @@ from infrastructure.events import (
     Ticker,
     Trade,
 )
-from infrastructure.feed import OfflineFeed, offline_feed
+from infrastructure.feed import OfflineFeed, offline_feed, open_feed
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
 from infrastructure.networking.websocket.marker import SwitchReceipt
 from infrastructure.networking.websocket.route import Outcome
+from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings, TransportSettings
 from infrastructure.networking.websocket.strategies import (
     ConnectionContext,
     ConnectionState,
@@ -46,6 +59,8 @@ from infrastructure.networking.websocket.strategies import (
     SubscriptionStrategy,
     WebSocketStrategySet,
 )
+from infrastructure.networking.websocket.ws_manager import WebSocketManager
+from infrastructure.simulator.launch import simulated_exchange
 
 __all__ = [
     "Architecture",
@@ -58,16 +73,23 @@ __all__ = [
     "BookTicker",
     "Candle",
     "CaptureError",
+    "ConfigError",
+    "ConnectFailed",
     "ConnectionContext",
     "ConnectionState",
     "ConnectionStrategy",
     "DecodeError",
     "ErrorEvent",
+    "ExchangeSettings",
     "Fill",
     "Gap",
     "GapReason",
+    "GaveUp",
+    "HandshakeDeferred",
+    "HandshakeRefused",
     "MessageParser",
     "MessageType",
+    "NotConnected",
     "OfflineFeed",
     "OrderBook",
     "OrderUpdate",
@@ -76,20 +98,32 @@ __all__ = [
     "PositionUpdate",
     "PrivateWebSocketHandler",
     "PublicWebSocketHandler",
+    "ReconnectSettings",
     "ReconnectionPolicy",
+    "RequestFailed",
+    "SecurityFailed",
     "SettingsError",
     "Side",
+    "SimulatorFailed",
     "StrategyPatternAdapter",
     "SubscriptionAction",
+    "SubscriptionRefused",
     "SubscriptionStrategy",
+    "SubscriptionUnanswered",
     "SwitchReceipt",
     "Ticker",
     "TickrailError",
     "Trade",
+    "TransportSettings",
     "UnannouncedAwaitable",
     "UnknownSymbol",
     "UnknownVenue",
     "WebSocketHandlerAdapter",
+    "WebSocketManager",
     "WebSocketStrategySet",
+    "exchange_settings",
     "offline_feed",
+    "open_feed",
+    "read_config",
+    "simulated_exchange",
 ]

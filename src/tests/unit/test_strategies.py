@@ -11,6 +11,7 @@ from infrastructure.events import MessageType
 from infrastructure.networking.websocket.route import Outcome
 from infrastructure.networking.websocket.strategies import (
     ConnectionContext,
+    ConnectionState,
     ConnectionStrategy,
     MessageParser,
     ParsedMessage,
@@ -42,15 +43,19 @@ class TestConnection:
         policy = strategy_set(GATEIO).connection_strategy.get_reconnection_policy()
         assert policy == ReconnectionPolicy(10, 1.0, 2.0, 60.0, reset_on_1005=True)
 
-    def test_the_heartbeat_is_the_venues_ping_sent_by_the_transport(self) -> None:
-        sent: list[str] = []
+    def test_the_heartbeat_is_the_venues_ping_sent_over_the_socket_it_is_given(self) -> None:
+        class Socket:
+            state = ConnectionState.CONNECTED
+            sent: list[str] = []
 
-        async def send(text: str) -> None:
-            sent.append(text)
+            async def send(self, text: str) -> None:
+                self.sent.append(text)
 
-        asyncio.run(strategy_set(GATEIO, send).connection_strategy.handle_heartbeat())
-        asyncio.run(strategy_set(GATEIO).connection_strategy.handle_heartbeat())
-        assert [json.loads(text)["channel"] for text in sent] == ["spot.ping"]
+        connection = strategy_set(GATEIO).connection_strategy
+        asyncio.run(connection.handle_heartbeat())
+        connection.websocket = socket = Socket()
+        asyncio.run(connection.handle_heartbeat())
+        assert [json.loads(text)["channel"] for text in socket.sent] == ["spot.ping"]
 
     def test_connecting_is_the_transports_business(self) -> None:
         with pytest.raises(SettingsError, match="the transport connects"):

@@ -1,0 +1,170 @@
+"""One WebSocket's life, as one table of states, and the socket itself.
+
+CONNECTING -> OPEN -> [AUTHENTICATING ->] SUBSCRIBING -> FLOWING -> CLOSING -> CLOSED
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from enum import Enum
+
+from infrastructure.clock import Clock
+from infrastructure.errors import NotConnected
+from infrastructure.networking.websocket.link import Connect, Loss, OnFrame, Transport
+from infrastructure.networking.websocket.settings import TransportSettings
+from infrastructure.networking.websocket.strategies.interfaces import ConnectionState
+
+
+class Phase(Enum):
+    """Where a connection is in its life."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    AUTHENTICATING = "authenticating"
+    SUBSCRIBING = "subscribing"
+    FLOWING = "flowing"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Fact(Enum):
+    """What can happen to a connection."""
+
+    OPENED = "opened"
+    LOGIN = "login begun"
+    ASKED = "subscriptions sent"
+    DATA = "data came"
+    CLOSE = "close asked for"
+    LOST = "socket gone"
+
+
+#: Phase by phase: what may happen, and where it leads.
+TABLE: Mapping[Phase, Mapping[Fact, Phase]] = {
+    # A venue may send data with the answer to the handshake.
+    Phase.CONNECTING: {Fact.OPENED: Phase.OPEN, Fact.DATA: Phase.CONNECTING, Fact.LOST: Phase.CLOSED, Fact.CLOSE: Phase.CLOSED},
+    Phase.OPEN: {
+        Fact.LOGIN: Phase.AUTHENTICATING,
+        Fact.ASKED: Phase.SUBSCRIBING,
+        Fact.DATA: Phase.OPEN,
+        Fact.CLOSE: Phase.CLOSING,
+        Fact.LOST: Phase.CLOSED,
+    },
+    Phase.AUTHENTICATING: {
+        Fact.ASKED: Phase.SUBSCRIBING,
+        Fact.DATA: Phase.AUTHENTICATING,
+        Fact.CLOSE: Phase.CLOSING,
+        Fact.LOST: Phase.CLOSED,
+    },
+    Phase.SUBSCRIBING: {
+        Fact.ASKED: Phase.SUBSCRIBING,
+        Fact.DATA: Phase.FLOWING,
+        Fact.CLOSE: Phase.CLOSING,
+        Fact.LOST: Phase.CLOSED,
+    },
+    Phase.FLOWING: {Fact.ASKED: Phase.FLOWING, Fact.DATA: Phase.FLOWING, Fact.CLOSE: Phase.CLOSING, Fact.LOST: Phase.CLOSED},
+    # What was read before the close is still handled.
+    Phase.CLOSING: {Fact.CLOSE: Phase.CLOSING, Fact.DATA: Phase.CLOSING, Fact.LOST: Phase.CLOSED},
+    Phase.CLOSED: {Fact.CLOSE: Phase.CLOSED, Fact.DATA: Phase.CLOSED, Fact.LOST: Phase.CLOSED},
+}
+
+#: What a connection handler is told, phase by phase.
+STATES: Mapping[Phase, ConnectionState] = {
+    Phase.CONNECTING: ConnectionState.CONNECTING,
+    Phase.OPEN: ConnectionState.CONNECTED,
+    Phase.AUTHENTICATING: ConnectionState.CONNECTED,
+    Phase.SUBSCRIBING: ConnectionState.CONNECTED,
+    Phase.FLOWING: ConnectionState.CONNECTED,
+    Phase.CLOSING: ConnectionState.DISCONNECTED,
+    Phase.CLOSED: ConnectionState.DISCONNECTED,
+}
+
+
+class Connection:
+    """One attempt to connect and, if it succeeds, the socket until its end.
+
+    It is also what a connection strategy sees of its socket: ``send`` and ``state``.
+    """
+
+    def __init__(self, venue: str) -> None:
+        self.phase = Phase.CONNECTING
+        #: Loop time of the first data.
+        self.flowing_at: float | None = None
+        self._venue = venue
+        self._loop = asyncio.get_running_loop()
+        self._transport: Transport | None = None
+        self._end: asyncio.Future[Loss] = self._loop.create_future()
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._venue} {self.phase.value}>"
+
+    @property
+    def state(self) -> ConnectionState:
+        """In the words of the old interface."""
+        return STATES[self.phase]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can be sent."""
+        return self.state is ConnectionState.CONNECTED
+
+    def learn(self, fact: Fact) -> None:
+        """Move to the phase that ``fact`` leads to; a KeyError is a mistake of whoever calls."""
+        if fact is Fact.DATA and self.flowing_at is None:
+            self.flowing_at = self._loop.time()
+        self.phase = TABLE[self.phase][fact]
+
+    async def open(
+        self,
+        connect: Connect,
+        url: str,
+        on_frame: OnFrame,
+        *,
+        settings: TransportSettings,
+        clock: Clock,
+        headers: Mapping[str, str],
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        """Open the socket, or raise ConnectFailed. It may have ended when this returns."""
+        try:
+            self._transport = await connect(
+                url, on_frame, self._lost, settings=settings, clock=clock, headers=headers, ssl_context=ssl_context
+            )
+        finally:
+            if self._transport is None:
+                self.learn(Fact.LOST)
+        if not self._end.done():
+            self.learn(Fact.OPENED)
+
+    def send_text(self, text: str) -> None:
+        """Send one message, or raise NotConnected."""
+        if self._transport is None or not self.is_open:
+            raise NotConnected(self._venue)
+        self._transport.send(text)
+
+    async def send(self, text: str) -> None:
+        """As ``send_text``, awaitable as old strategies expect it."""
+        self.send_text(text)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if self._transport is not None:
+            self._transport.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._transport is not None:
+            self._transport.resume()
+
+    async def end(self) -> Loss:
+        """Wait for the end of an open connection."""
+        return await asyncio.shield(self._end)
+
+    async def close(self) -> None:
+        """End it; safe at any time, and done within the transport's ``close_timeout_s``."""
+        self.learn(Fact.CLOSE)
+        if self._transport is not None:
+            await self._transport.close()
+
+    def _lost(self, loss: Loss) -> None:
+        self.learn(Fact.LOST)
+        self._end.set_result(loss)

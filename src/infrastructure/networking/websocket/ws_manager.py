@@ -1,0 +1,737 @@
+"""A venue's connection and its wiring: connect, log in, subscribe, repair, reconnect, switch, close. It is not in a frame's way."""
+
+import asyncio
+import random
+import ssl
+import time
+from collections import deque
+from collections.abc import Collection, Coroutine, Generator, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import msgspec
+
+from infrastructure.book_sync import FetchSnapshot, Request, Resubscribe
+from infrastructure.clock import Clock
+from infrastructure.errors import (
+    AwaitedInsideCallback,
+    ConnectFailed,
+    GaveUp,
+    HandshakeRefused,
+    NotConnected,
+    RequestFailed,
+    SettingsError,
+    SubscriptionUnanswered,
+    TickrailError,
+)
+from infrastructure.events import Architecture
+from infrastructure.networking.address import shown
+from infrastructure.networking.http import Rest
+from infrastructure.networking.websocket import transport
+from infrastructure.networking.websocket.connection import Connection, Fact
+from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
+from infrastructure.networking.websocket.lane import Lane
+from infrastructure.networking.websocket.link import Connect, Loss
+from infrastructure.networking.websocket.marker import Marker, Switch, SwitchReceipt
+from infrastructure.networking.websocket.pipeline import LaneType, Pipeline, architecture_named
+from infrastructure.networking.websocket.reconnect import GiveUp, Reconnection, delays
+from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
+from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
+from infrastructure.networking.websocket.strategies.interfaces import (
+    ConnectionContext,
+    ConnectionHandler,
+    ConnectionState,
+    MessageHandler,
+    SubscriptionAction,
+)
+from infrastructure.networking.websocket.subscriptions import Stage, Subscriptions
+from infrastructure.session import Emission, Session
+from infrastructure.venue import Acknowledgement, SubscriptionRequest, Venue, check_symbol
+
+#: Channel, with its option, and unified symbol.
+Key = tuple[str, str]
+
+#: How often a subscription that got no answer is asked for, before whoever wants it is told.
+ASK_LIMIT = 2
+#: How often answers are looked for, in parts of the time they may take.
+CHECK_SHARE = 0.2
+#: Waits before a repair that did not succeed is tried again: snapshots that are too old, subscriptions without a whole book.
+REPAIR_DELAYS = ReconnectSettings(first_delay_s=0.25, max_delay_s=15.0)
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What ``apply`` changed: (channel, symbol) of the streams, and the switch if the architecture changed."""
+
+    subscribed: tuple[Key, ...] = ()
+    unsubscribed: tuple[Key, ...] = ()
+    switch: SwitchReceipt | None = None
+
+
+class WebSocketManager(Pipeline):
+    """Streams one exchange through either architecture over one live connection, and keeps it alive.
+
+    ``config`` is an ExchangeSettings, as ``exchange_settings("gateio_spot", ...)`` makes them. Called as before, with ``strategies``, a
+    ``message_handler`` and a ``connection_handler``, frames go to that strategy set; of its connection strategy the context, the policy
+    and the classification are read, ``authenticate`` and ``handle_heartbeat`` run with ``websocket`` set to an object that has ``send``
+    and ``state``, and its ``connect`` is never called. ``manager_config`` replaces single settings. ``handler`` takes the frames of the
+    direct architecture. ``architecture`` and ``use_direct_handling`` say the same; without either, a strategy set that was given is used,
+    else what the settings say.
+
+    ``connect``, ``clock`` and ``chance`` can be given for tests.
+    """
+
+    def __init__(
+        self,
+        config: ExchangeSettings | Venue,
+        strategies: WebSocketStrategySet | None = None,
+        message_handler: MessageHandler | None = None,
+        connection_handler: ConnectionHandler | None = None,
+        manager_config: Mapping[str, Any] | None = None,
+        *,
+        handler: BaseWebSocketClient | None = None,
+        architecture: Architecture | str | None = None,
+        use_direct_handling: bool | None = None,
+        adapted: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+        connect: Connect = transport.connect,
+        clock: Clock | None = None,
+        chance: random.Random | None = None,
+        lane_type: LaneType = Lane,
+    ) -> None:
+        settings = config if isinstance(config, ExchangeSettings) else ExchangeSettings(venue=config)
+        settings = _replaced(settings, manager_config or {})
+        first = _first_architecture(architecture, use_direct_handling, strategies is not None, settings.architecture)
+        self.settings = _replaced(settings, {"architecture": first})
+        venue = settings.venue
+        self._foreign = strategies
+        self._strategies = strategies or strategy_set(venue)
+        self._ssl_context = ssl_context
+        self._connect = connect
+        self._chance = chance or random.Random()
+        self._rest = Rest(settings.rest_address, per_minute=settings.snapshots_per_minute, ssl_context=ssl_context, chance=self._chance)
+        self._subscriptions = Subscriptions(venue.name, settings.subscribe_timeout_s)
+        self._connection_handler = connection_handler
+        self._states: deque[ConnectionState] = deque()
+        self._state = ConnectionState.DISCONNECTED
+        self._channels: tuple[str, ...] = ()
+        self._connection: Connection | None = None
+        self._reconnection: Reconnection | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._opened: asyncio.Future[None] | None = None
+        self._cut: Marker | None = None
+        self._waiters: dict[Key, list[asyncio.Future[None]]] = {}
+        self._unanswered: dict[Key, int] = {}
+        self._check: asyncio.TimerHandle | None = None
+        self._repairs: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._closing: asyncio.Task[None] | None = None
+        #: Why the venue was given up, if it was.
+        self.failure: TickrailError | None = None
+        self.connects = 0
+        self.last_loss: Loss | None = None
+        super().__init__(
+            Session(venue, None, self._repair_soon, self._answered, self._flowing),
+            first,
+            handler=handler or PublicWebSocketHandler(),
+            strategies=self._strategies,
+            message_handler=message_handler,
+            adapted=adapted,
+            clock=clock,
+            lane_type=lane_type,
+            lane_settings={"high_water": settings.high_water, "pause": self._pause, "resume": self._resume},
+        )
+
+    def __repr__(self) -> str:
+        return f"<WebSocketManager {self.venue.name} {self.architecture.value} {self._state.value} {self._subscriptions!r}>"
+
+    async def __aenter__(self) -> Self:
+        is_open = False
+        try:
+            await self.initialize()
+            is_open = True
+        finally:
+            if not is_open:
+                await self.close()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection is, in the words of the old interface."""
+        return self._state
+
+    @property
+    def lag_ns(self) -> int:
+        """How long ago the frame that is handled next was received; 0 when none waits."""
+        return self._lane.lag_ns
+
+    def is_connected(self) -> bool:
+        """Whether the connection is open."""
+        return self._connection is not None and self._connection.is_open
+
+    async def initialize(self, symbols: Collection[str] | None = None, default_channels: Sequence[str] | None = None) -> None:
+        """Connect and subscribe ``symbols`` to ``default_channels``, those of the settings if not given; returns when all is acknowledged.
+
+        Raises what keeps the first connection from opening (ConnectFailed), SubscriptionRefused with the venue's words, or
+        SubscriptionUnanswered.
+        """
+        if self._supervisor is not None:
+            raise SettingsError("initialize() was called before; one manager is one connection's life")
+        self._channels = self._channel_names(default_channels)
+        keys = self._want(self.settings.symbols if symbols is None else symbols, self._channels)
+        policy = self.settings.reconnect if self._foreign is None else _policy_of(self._foreign, self.settings.reconnect)
+        self._reconnection = Reconnection(self.venue.name, policy, self._chance)
+        waiters = self._wait_for(keys)
+        self._opened = opened = asyncio.get_running_loop().create_future()
+        self._supervisor = self._spawn(self._supervise(opened))
+        self._supervisor.add_done_callback(self._supervised)
+        has_opened = False
+        try:
+            await opened
+            has_opened = True
+        finally:
+            if not has_opened:
+                _cancel(waiters)
+        await _all(waiters)
+
+    async def subscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
+        """Add streams; returns when the venue has acknowledged them. Raises as ``initialize``.
+
+        While the connection is down they wait for the next one.
+        """
+        self._require_begun()
+        keys = self._want(symbols, self._channels if channels is None else self._channel_names(channels))
+        waiters = self._wait_for(keys)
+        await self._ask()
+        await _all(waiters)
+
+    async def unsubscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
+        """End streams; returns when the venue has acknowledged it. Their books can no longer be read, and no Gap is announced."""
+        self._require_begun()
+        names = self._channels if channels is None else self._channel_names(channels)
+        await self._end([(name, symbol) for name in names for symbol in symbols])
+
+    async def send_message(self, message: Mapping[str, Any]) -> None:
+        """Send one JSON message. It is never sent again: after a reconnect only subscriptions are. Raises NotConnected."""
+        if self._connection is None:
+            raise NotConnected(self.venue.name)
+        self._connection.send_text(_encode(message))
+
+    def switch(self, architecture: Architecture | str, scope: str = "all") -> Switch:
+        """Hand all later frames to ``architecture``; awaiting what this returns gives the receipt. ``scope``: ``all`` or ``public``.
+
+        Inside a callback it may be called but not awaited.
+        """
+        if scope not in ("all", "public"):
+            raise SettingsError(f"unknown scope {scope!r}; this manager has public streams only: all, public")
+        marker = super().switch(architecture)
+        self.settings = _replaced(self.settings, {"architecture": architecture_named(architecture)})
+        return marker
+
+    async def apply(self, settings: ExchangeSettings) -> Applied:
+        """Go over to ``settings`` on the live connection: streams first, then the architecture. All of it, or an error and nothing.
+
+        Only ``symbols``, ``channels`` and ``architecture`` can change while connected: anything else raises SettingsError. New streams
+        that the venue refuses are an error as in ``subscribe``, and those that it took in the same call are ended again.
+        """
+        self._require_begun()
+        now = self.settings
+        fixed = [
+            name
+            for name in settings.__struct_fields__
+            if name not in ("symbols", "channels", "architecture") and getattr(settings, name) != getattr(now, name)
+        ]
+        if fixed:
+            raise SettingsError(f"{', '.join(fixed)} cannot change on a live connection; open another manager")
+        channels = self._channel_names(settings.channels)
+        wanted = {(channel, symbol) for channel in channels for symbol in settings.symbols}
+        present = set(self._subscriptions.wanted())
+        added, ended = sorted(wanted - present), sorted(present - wanted)
+        for channel, symbol in added:
+            self._subscriptions.want(channel, [symbol])
+        waiters = self._wait_for(added)
+        await self._ask()
+        try:
+            await _all(waiters)
+        except TickrailError:
+            await self._end(added)
+            raise
+        await self._end(ended)
+        self._channels = channels
+        self.settings = settings
+        receipt = None
+        if settings.architecture is not now.architecture:
+            receipt = await super().switch(settings.architecture)
+        return Applied(tuple(added), tuple(ended), receipt)
+
+    def get_performance_metrics(self) -> dict[str, Any]:
+        """Figures by name, for code that reads them so; ``metrics()`` and ``accounting`` say more."""
+        frames = self.accounting.frames
+        return {
+            "architecture": self.architecture.value,
+            "use_direct_handling": self.architecture is Architecture.DIRECT,
+            "connection_state": self._state.value,
+            "connects": self.connects,
+            "messages_received": frames.received,
+            "messages_processed": frames.delivered + frames.control,
+            "messages_rejected": frames.rejected,
+            "messages_shed": frames.shed,
+            "queue_size": frames.in_flight,
+            "lag_ns": self.lag_ns,
+            "reading_pauses": self._lane.pauses,
+            "switches": self.switches,
+            "architectures": {kind.value: msgspec.to_builtins(path) for kind, path in self.metrics().items()},
+        }
+
+    async def wait(self) -> None:
+        """Wait until the manager is closed; raises what made it give up."""
+        if self._supervisor is not None:
+            await asyncio.wait([self._supervisor])
+        if self.failure is not None:
+            raise self.failure
+
+    def close(self) -> "Closing":
+        """End everything within ``close_deadline_s``, whatever the callbacks do. Begins at once; await what this returns for the end.
+
+        Frames that were received are handled if the deadline allows, others are shed as ``closed``. Inside a callback it may be called
+        but not awaited.
+        """
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close(self._lane.close()))
+        return Closing(self._closing, self._lane)
+
+    # What follows runs in tasks of this manager.
+
+    async def _supervise(self, opened: asyncio.Future[None]) -> None:
+        """Connect again and again; ends when the venue is given up."""
+        assert self._reconnection is not None
+        while True:
+            self._tell(ConnectionState.RECONNECTING if opened.done() else ConnectionState.CONNECTING)
+            failure = await self._live(opened)
+            if not opened.done():
+                # Trying again is for streams that have run; whoever opens one is told at once.
+                self._give_up(failure if isinstance(failure, ConnectFailed) else GaveUp(self.venue.name, str(failure)))
+                return
+            decision = self._reconnection.failed(failure, asyncio.get_running_loop().time())
+            if not isinstance(decision, GiveUp) and not self._should_reconnect(failure):
+                decision = GiveUp(GaveUp(self.venue.name, f"the connection strategy says so after: {failure}"))
+            if isinstance(decision, GiveUp):
+                self._give_up(decision.error)
+                return
+            await asyncio.sleep(decision.delay_s)
+
+    def _supervised(self, task: asyncio.Task[None]) -> None:
+        """An error of our own in the supervisor ends the venue, and is not lost."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._give_up(GaveUp(self.venue.name, f"{type(error).__name__}: {error}"))
+
+    async def _live(self, opened: asyncio.Future[None]) -> Loss | ConnectFailed:
+        """One connection, from the attempt to its end."""
+        self._connection = connection = Connection(self.venue.name)
+        strategy = self._strategies.connection_strategy
+        strategy.websocket = connection
+        context = await self._run_foreign("connection context", strategy.create_connection_context())
+        if context is None:
+            return ConnectFailed(self.venue.name, "the connection strategy gave no connection context")
+        url = self.settings.websocket_url or context.url
+        handled = self._lane.delivered
+        try:
+            await connection.open(
+                self._connect,
+                url,
+                self._lane.deliver,
+                settings=self.settings.transport,
+                clock=self._clock,
+                headers=context.headers,
+                ssl_context=self._ssl_context,
+            )
+        except ConnectFailed as error:
+            self._lane.call("failure", partial(self._session.report, "connect", str(error)))
+            return error
+        opened_at = asyncio.get_running_loop().time()
+        self.connects += 1
+        if self._lane.is_paused:
+            connection.pause()
+        heartbeat = asyncio.create_task(self._heartbeat(connection, context))
+        try:
+            if context.auth_required and not await self._log_in(connection):
+                await connection.close()
+                return HandshakeRefused(shown(url), "the connection strategy could not authenticate")
+            if self._cut is not None:
+                await self._cut  # The frames of the last connection are handled first: their answers are not of this one.
+            self._tell(connection.state)
+            if connection.is_open:
+                connection.learn(Fact.ASKED)
+                await self._ask()
+            if not opened.done():
+                opened.set_result(None)
+            loss = await connection.end()
+        finally:
+            heartbeat.cancel()
+        self.last_loss = loss
+        self._cut = self._lane.call("cut", partial(self._lost, loss))
+        self._tell(connection.state)
+        flowing_at = connection.flowing_at
+        if flowing_at is None and self._foreign is not None and self._lane.delivered > handled:
+            flowing_at = opened_at  # What a foreign set reads is its own affair; that it read something is all that can be known.
+        if flowing_at is not None and self._reconnection is not None:
+            self._reconnection.data_flows(flowing_at)
+        return loss
+
+    def _lost(self, loss: Loss) -> list[Emission]:
+        """In the lane, after the last frame of the connection."""
+        self._subscriptions.disconnected()
+        self._unanswered.clear()
+        for task in self._repairs.values():
+            task.cancel()
+        self._repairs.clear()
+        code = None if loss.code is None else str(loss.code)
+        return [*self._session.report("disconnected", str(loss), code=code), *self._session.disconnect()]
+
+    async def _log_in(self, connection: Connection) -> bool:
+        connection.learn(Fact.LOGIN)
+        return bool(await self._run_foreign("authenticate", self._strategies.connection_strategy.authenticate()))
+
+    async def _heartbeat(self, connection: Connection, context: ConnectionContext) -> None:
+        while True:
+            await asyncio.sleep(context.ping_interval)
+            if connection.is_open:
+                await self._run_foreign("heartbeat", self._strategies.connection_strategy.handle_heartbeat())
+
+    async def _run_foreign(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run what is not ours in a task of its own: what it raises is told as an error, and None returned."""
+        task = asyncio.create_task(coroutine)
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._lane.call("failure", partial(self._session.report, what, f"{type(error).__name__}: {error}"))
+            return None
+        return None if task.cancelled() else task.result()
+
+    def _should_reconnect(self, failure: Loss | ConnectFailed) -> bool:
+        return self._foreign is None or self._foreign.connection_strategy.should_reconnect(ConnectionError(str(failure)))
+
+    def _give_up(self, error: TickrailError) -> None:
+        self.failure = error
+        self._tell(ConnectionState.ERROR)
+        self._lane.call("failure", partial(self._session.report, "gave up", str(error)))
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(error)
+        for key in list(self._waiters):
+            self._settle(key, error)
+
+    # Streams.
+
+    def _want(self, symbols: Collection[str], channels: Sequence[str]) -> list[Key]:
+        """Add streams; returns those that the venue has not agreed to yet."""
+        for symbol in symbols:
+            check_symbol(symbol)
+        for channel in channels:
+            self._subscriptions.want(channel, list(symbols))
+        keys = [(channel, symbol) for channel in channels for symbol in symbols]
+        return [key for key in keys if self._subscriptions.stage(*key) in (Stage.WANTED, Stage.ASKED)]
+
+    def _wait_for(self, keys: Sequence[Key]) -> list[asyncio.Future[None]]:
+        if self._foreign is not None:
+            return []  # What a foreign set asks for is not numbered, and its answers are its own affair.
+        loop = asyncio.get_running_loop()
+        waiters = []
+        for key in keys:
+            waiter = loop.create_future()
+            waiter.add_done_callback(_retrieved)
+            self._waiters.setdefault(key, []).append(waiter)
+            waiters.append(waiter)
+        return waiters
+
+    def _settle(self, key: Key, error: TickrailError | None = None) -> bool:
+        """Tell whoever waits for ``key``; False when nobody does."""
+        waiters = [waiter for waiter in self._waiters.pop(key, []) if not waiter.done()]
+        for waiter in waiters:
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+        return bool(waiters)
+
+    async def _ask(self) -> None:
+        """Ask for every stream that is wanted and has not been asked for on this connection."""
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            return
+        for channel, symbols in self._subscriptions.to_ask().items():
+            if self._foreign is None:
+                self._send(self._requests(SubscriptionAction.SUBSCRIBE, channel, symbols))
+            else:
+                messages = await self._foreign.subscription_strategy.create_subscription_messages(
+                    SubscriptionAction.SUBSCRIBE, symbols, [channel]
+                )
+                self._subscriptions.asked([SubscriptionRequest("subscribe", channel, tuple(symbols), {})], self._now())
+                for message in messages:
+                    connection.send_text(_encode(message))
+
+    def _requests(self, action: SubscriptionAction, channel: str, symbols: Sequence[str]) -> list[SubscriptionRequest]:
+        next_id = self._subscriptions.next_id
+        return self.venue.codec.subscription_requests(action.value, channel, symbols, int(time.time()), next_id)
+
+    def _send(self, requests: Sequence[SubscriptionRequest]) -> None:
+        if self._connection is None or not self._connection.is_open:
+            return
+        self._subscriptions.asked(requests, self._now())
+        for request in requests:
+            self._connection.send_text(_encode(request.message))
+        self._check_later()
+
+    async def _end(self, keys: Sequence[Key]) -> None:
+        """Unsubscribe what is no longer wanted, and forget it."""
+        known = [(channel, symbol) for channel, symbol in keys if self._subscriptions.drop(channel, [symbol])]
+        waiters = self._wait_for(known) if self.is_connected() else []
+        by_channel: dict[str, list[str]] = {}
+        for channel, symbol in known:
+            by_channel.setdefault(channel, []).append(symbol)
+        for channel, symbols in by_channel.items():
+            if self._foreign is None:
+                self._send(self._requests(SubscriptionAction.UNSUBSCRIBE, channel, symbols))
+            elif self.is_connected():
+                for message in await self._foreign.subscription_strategy.create_subscription_messages(
+                    SubscriptionAction.UNSUBSCRIBE, symbols, [channel]
+                ):
+                    await self.send_message(message)
+        await _all(waiters)
+        for channel, symbol in keys:
+            self._lane.call("forget", partial(self._session.forget, _without_option(channel), symbol))
+
+    def _answered(self, answer: Acknowledgement) -> None:
+        answered = self._subscriptions.acknowledge(answer)
+        if answered is None:
+            return
+        request = answered.request
+        for key in self._keys_of(request):
+            self._unanswered.pop(key, None)
+            if answered.error is None and request.action == "subscribe":
+                self._session.expect(_without_option(key[0]), key[1])
+            self._settle(key, answered.error)
+
+    def _flowing(self, channel: str, symbol: str) -> None:
+        if self._connection is None or (self._cut is not None and not self._cut.is_done):
+            return  # A frame of the connection before, handled late.
+        self._subscriptions.flowing(channel, symbol)
+        self._connection.learn(Fact.DATA)
+
+    def _check_later(self) -> None:
+        if self._check is None and self._subscriptions.is_waiting:
+            check_s = self.settings.subscribe_timeout_s * CHECK_SHARE
+            self._check = asyncio.get_running_loop().call_later(check_s, self._check_answers)
+
+    def _check_answers(self) -> None:
+        self._check = None
+        timeout_s = self.settings.subscribe_timeout_s
+        for request in self._subscriptions.overdue(self._now()):
+            keys = self._keys_of(request)
+            for key in keys:
+                self._unanswered[key] = self._unanswered.get(key, 0) + 1
+            if all(self._unanswered[key] < ASK_LIMIT for key in keys):
+                self._send(self._requests(SubscriptionAction(request.action), request.channel, request.symbols))
+                continue
+            error = SubscriptionUnanswered(self.venue.name, request.channel, request.symbols, timeout_s * ASK_LIMIT)
+            self._lane.call("failure", partial(self._session.report, "unanswered", str(error), _without_option(request.channel)))
+            for key in keys:
+                self._unanswered.pop(key, None)
+                self._settle(key, error)
+        self._check_later()
+
+    def _keys_of(self, request: SubscriptionRequest) -> list[Key]:
+        return [(request.channel, symbol) for symbol in request.symbols]
+
+    def _channel_names(self, channels: Sequence[str] | None) -> tuple[str, ...]:
+        names = self.settings.channels if channels is None else channels
+        return tuple(dict.fromkeys(self.venue.channel_named(name) for name in names))
+
+    # Books.
+
+    def _repair_soon(self, request: Request) -> None:
+        key = (request.channel, request.symbol)
+        earlier = self._repairs.pop(key, None)
+        if earlier is not None and earlier is not asyncio.current_task():
+            earlier.cancel()
+        self._repairs[key] = self._spawn(self._repair(request))
+
+    async def _repair(self, request: Request) -> None:
+        if request.attempt > 1:
+            waits = delays(REPAIR_DELAYS, self._chance)
+            for _ in range(request.attempt - 2):
+                next(waits)
+            await asyncio.sleep(next(waits))
+        if isinstance(request, FetchSnapshot):
+            await self._fetch(request)
+        else:
+            await self._resubscribe(request)
+
+    async def _fetch(self, request: FetchSnapshot) -> None:
+        venue = self.venue
+        query = {venue.snapshot_symbol_key: venue.codec.native_symbol(request.symbol), **venue.snapshot_query}
+        try:
+            body = await self._rest.get(venue.snapshot_path, query)
+        except RequestFailed as error:
+            self._lane.call("request_failed()", partial(self._session.request_failed, request, str(error)))
+        else:
+            self._lane.call("snapshot()", partial(self._session.snapshot, request.symbol, body, request.epoch))
+
+    async def _resubscribe(self, request: Resubscribe) -> None:
+        for channel, symbol in self._subscriptions.wanted():
+            if symbol == request.symbol and _without_option(channel) == request.channel:
+                if self._subscriptions.drop(channel, [symbol]):
+                    self._send(self._requests(SubscriptionAction.UNSUBSCRIBE, channel, [symbol]))
+                self._subscriptions.want(channel, [symbol])
+        await self._ask()
+        await asyncio.sleep(self.settings.subscribe_timeout_s)
+        reason = f"no whole book came within {self.settings.subscribe_timeout_s:g} s"
+        self._lane.call("request_failed()", partial(self._session.request_failed, request, reason))
+
+    # The end.
+
+    async def _close(self, handled: Marker) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.settings.close_deadline_s
+        connection = self._connection
+        for task in list(self._tasks):
+            task.cancel()
+        for waiters in self._waiters.values():
+            _cancel(waiters)
+        if self._opened is not None:
+            self._opened.cancel()
+        if self._check is not None:
+            self._check.cancel()
+        try:
+            async with asyncio.timeout_at(deadline):
+                if connection is not None:
+                    await connection.close()
+                await self._rest.close()
+                if self._foreign is not None:
+                    await self._run_foreign("disconnect", self._foreign.connection_strategy.disconnect())
+                    await self._run_foreign("cleanup", self._foreign.connection_strategy.cleanup())
+                await handled
+        except TimeoutError:
+            await self._lane.abort()
+        self._tell(ConnectionState.CLOSED)
+        if self._states:
+            await asyncio.wait(self._tasks, timeout=max(0.0, deadline - loop.time()))
+        for task in self._tasks:
+            task.cancel()
+
+    def _tell(self, state: ConnectionState) -> None:
+        """Change the state and tell the connection handler, in order, in a task of its own."""
+        if state is self._state:
+            return
+        self._state = state
+        if self._connection_handler is None:
+            return
+        self._states.append(state)
+        if len(self._states) == 1:
+            self._spawn(self._tell_all(self._connection_handler))
+
+    async def _tell_all(self, handler: ConnectionHandler) -> None:
+        while self._states:
+            await self._run_foreign("connection handler", handler(self._states[0]))  # type: ignore[arg-type]
+            self._states.popleft()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _pause(self) -> None:
+        if self._connection is not None:
+            self._connection.pause()
+
+    def _resume(self) -> None:
+        if self._connection is not None:
+            self._connection.resume()
+
+    def _require_begun(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if self._supervisor is None or self._closing is not None:
+            raise SettingsError("call initialize() first" if self._closing is None else "the manager is closed")
+
+
+class Closing:
+    """A manager that ends; awaiting it inside one of its callbacks raises AwaitedInsideCallback."""
+
+    def __init__(self, task: asyncio.Task[None], lane: Lane) -> None:
+        self._task = task
+        self._lane = lane
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self._lane.is_current_task():
+            raise AwaitedInsideCallback("close()")
+        return asyncio.shield(self._task).__await__()
+
+
+def _replaced(settings: ExchangeSettings, changes: Mapping[str, Any]) -> ExchangeSettings:
+    unknown = sorted(set(changes) - set(settings.__struct_fields__))
+    if unknown:
+        raise SettingsError(f"unknown settings {', '.join(unknown)}; known: {', '.join(settings.__struct_fields__)}")
+    return msgspec.structs.replace(settings, **changes)
+
+
+def _first_architecture(
+    architecture: Architecture | str | None, use_direct_handling: bool | None, has_strategies: bool, default: Architecture
+) -> Architecture:
+    """What the arguments say together, or SettingsError where they contradict one another."""
+    named = None if architecture is None else architecture_named(architecture)
+    if use_direct_handling is not None:
+        meant = Architecture.DIRECT if use_direct_handling else Architecture.STRATEGY
+        if named not in (None, meant):
+            raise SettingsError(f"architecture={named.value!r} contradicts use_direct_handling={use_direct_handling}")
+        return meant
+    return named or (Architecture.STRATEGY if has_strategies else default)
+
+
+def _policy_of(strategies: WebSocketStrategySet, settings: ReconnectSettings) -> ReconnectSettings:
+    """The customer's policy in the words of ours; what it does not speak of stays as in ``settings``."""
+    policy = strategies.connection_strategy.get_reconnection_policy()
+    return msgspec.structs.replace(
+        settings,
+        first_delay_s=policy.initial_delay,
+        factor=policy.backoff_factor,
+        max_delay_s=policy.max_delay,
+        max_attempts=policy.max_attempts,
+        reset_on_1005=policy.reset_on_1005,
+    )
+
+
+async def _all(waiters: Sequence[asyncio.Future[None]]) -> None:
+    """Wait for all; raises the first error once every one has its answer."""
+    if waiters:
+        await asyncio.wait(waiters)
+        for waiter in waiters:
+            waiter.result()
+
+
+def _cancel(waiters: Iterable[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        waiter.cancel()
+
+
+def _retrieved(waiter: asyncio.Future[None]) -> None:
+    """Whoever waited may have gone; its error has been told as an event as well."""
+    if not waiter.cancelled():
+        waiter.exception()
+
+
+def _without_option(channel: str) -> str:
+    return channel.partition(":")[0]
+
+
+def _encode(message: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(message).decode()

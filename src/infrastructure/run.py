@@ -1,0 +1,110 @@
+"""Streams several exchanges by configuration, each by its own manager and isolated from the others, until told to stop."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from infrastructure.config import read_config
+from infrastructure.errors import ConfigError, TickrailError
+from infrastructure.feed import open_feed
+from infrastructure.networking.websocket.settings import ExchangeSettings
+from infrastructure.networking.websocket.ws_manager import WebSocketManager
+from infrastructure.replay import CALLBACK_NAMES
+from infrastructure.session import Emission
+
+OnEvent = Callable[[Emission], None]
+
+
+class Exchanges:
+    """The exchanges of one configuration file. ``notes`` are the latest words on each: why it failed, what was applied."""
+
+    def __init__(self, path: Path, on_event: OnEvent) -> None:
+        self.managers: dict[str, WebSocketManager] = {}
+        self.notes: dict[str, str] = {}
+        self._path = path
+        self._on_event = on_event
+        self._stopped = asyncio.Event()
+        self._applying: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """End ``run``; a handler for signals."""
+        self._stopped.set()
+
+    def reload(self) -> None:
+        """Read the file again and apply what it says now; a handler for signals."""
+        if self._applying is None or self._applying.done():
+            self._applying = asyncio.get_running_loop().create_task(self._apply())
+
+    async def run(self, seconds: float | None, show: Callable[["Exchanges"], None] | None = None, every_s: float = 0.25) -> None:
+        """Open all, then stream until ``stop``, for ``seconds``, or until every exchange has failed. Raises what keeps one from opening."""
+        settings = read_config(self._path)
+        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        with _signals({signal.SIGINT: self.stop, signal.SIGTERM: self.stop, signal.SIGHUP: self.reload}):
+            async with AsyncExitStack() as stack:
+                for name, exchange in settings.items():
+                    if not self._stopped.is_set():
+                        await self._open(stack, name, exchange)
+                while not self._stopped.is_set() and any(manager.failure is None for manager in self.managers.values()):
+                    if show is not None:
+                        show(self)
+                    remaining = every_s if deadline is None else min(every_s, deadline - asyncio.get_running_loop().time())
+                    if remaining <= 0:
+                        break
+                    try:
+                        await asyncio.wait_for(self._stopped.wait(), remaining)
+                    except TimeoutError:
+                        pass
+                    for name, manager in self.managers.items():
+                        if manager.failure is not None:
+                            self.notes[name] = str(manager.failure)
+                if self._applying is not None:
+                    await asyncio.wait([self._applying], timeout=0)
+                    self._applying.cancel()
+
+    async def _open(self, stack: AsyncExitStack, name: str, settings: ExchangeSettings) -> None:
+        """Open one exchange; a signal to stop ends the attempt."""
+        callbacks: dict[str, Any] = dict.fromkeys(CALLBACK_NAMES, self._on_event)
+        opening = asyncio.create_task(stack.enter_async_context(open_feed(settings, **callbacks)))
+        stopping = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait([opening, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if opening.done():
+            self.managers[name] = opening.result()
+        else:
+            opening.cancel()
+            await asyncio.wait([opening])
+
+    async def _apply(self) -> None:
+        try:
+            settings = read_config(self._path)
+        except ConfigError as error:
+            self.notes["configuration"] = f"not applied: {'; '.join(error.problems)}"
+            return
+        self.notes.pop("configuration", None)
+        for name in sorted(settings.keys() ^ self.managers.keys()):
+            self.notes[name] = "not applied: exchanges come and go with a restart only"
+        for name, manager in self.managers.items():
+            if name not in settings:
+                continue
+            try:
+                applied = await manager.apply(settings[name])
+            except TickrailError as error:
+                self.notes[name] = f"not applied: {error}"
+                continue
+            receipt = "" if applied.switch is None else f", {applied.switch.architecture.value} after frame {applied.switch.after_frame}"
+            self.notes[name] = f"applied: {len(applied.subscribed)} streams more, {len(applied.unsubscribed)} fewer{receipt}"
+
+
+@contextmanager
+def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

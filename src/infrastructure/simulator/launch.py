@@ -1,0 +1,100 @@
+"""Starts a simulated exchange as a process of its own, and talks to it over its side channel."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from infrastructure.errors import SimulatorFailed
+from infrastructure.simulator.ledger import Stream
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+
+
+class SideChannel:
+    """What a simulated exchange tells whoever measures, and lets them do; never part of what it plays."""
+
+    def __init__(self, venue: str, websocket_url: str, rest_url: str, http: aiohttp.ClientSession) -> None:
+        self.venue = venue
+        self.websocket_url = websocket_url
+        self.rest_url = rest_url
+        self._http = http
+
+    def logged_url(self, name: str) -> str:
+        """The WebSocket address for a connection whose frames are logged under ``name``."""
+        return f"{self.websocket_url}?log={name}"
+
+    async def log(self, name: str) -> list[tuple[Stream, int]]:
+        """The (stream, number) of every message put on the connections of that name since the last call, in order."""
+        async with self._http.get("/simulator/log", params={"name": name}) as answer:
+            body = await answer.json()
+        streams = [(kind, symbol) for kind, symbol, *_ in body["streams"]]
+        return [(streams[index], number) for index, number in body["entries"]]
+
+    async def books(self) -> dict[str, dict[str, Any]]:
+        """By symbol: ``id``, ``bids`` and ``asks``, levels as texts."""
+        async with self._http.get("/simulator/books") as answer:
+            books: dict[str, dict[str, Any]] = await answer.json()
+            return books
+
+    async def state(self) -> dict[str, Any]:
+        """Connections, subscriptions, counts of faults and requests."""
+        async with self._http.get("/simulator/state") as answer:
+            state: dict[str, Any] = await answer.json()
+            return state
+
+    async def pause(self) -> None:
+        """Nothing is pushed from now on; REST still answers."""
+        await self._post("pause")
+
+    async def resume(self) -> None:
+        """Go on."""
+        await self._post("resume")
+
+    async def fault(self, text: str) -> None:
+        """Inject a fault now, such as ``cut`` or ``drop=100``."""
+        await self._post("fault", text)
+
+    async def _post(self, what: str, body: str = "") -> None:
+        async with self._http.post(f"/simulator/{what}", data=body) as answer:
+            if answer.status >= 400:
+                raise SimulatorFailed(f"{what} {body}: {await answer.text()}")
+
+
+@asynccontextmanager
+async def simulated_exchange(venue: str, *options: str) -> AsyncIterator[SideChannel]:
+    """Run ``tickrail simulate VENUE options...`` for as long as the block runs, on a free port of this machine."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "infrastructure.cli", "simulate", venue, *options, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            line = (await process.stdout.readline()).decode()
+        if not line:
+            raise SimulatorFailed(f"the simulated {venue} did not start: exit code {await process.wait()}")
+        name, websocket_url, rest_url = line.split()
+        async with aiohttp.ClientSession(rest_url) as http:
+            yield SideChannel(name, websocket_url, rest_url, http)
+    finally:
+        await _stop(process)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def level_floats(levels: Sequence[Sequence[str]]) -> list[tuple[float, float]]:
+    """Levels of ``SideChannel.books`` as a book shows them."""
+    return [(float(price), float(amount)) for price, amount in levels]
