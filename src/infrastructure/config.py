@@ -121,7 +121,7 @@ def _line_of(key: str, lines: Mapping[str, int]) -> int | None:
 
 
 def _lines(text: str) -> dict[str, int]:
-    """Where tables and keys seem to stand: read line by line, for messages; a text of many lines may deceive it."""
+    """Where tables and keys seem to stand: read line by line, for messages; a multi-line text may deceive it."""
     lines: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.split("\n"), 1):

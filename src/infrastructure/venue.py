@@ -161,6 +161,8 @@ class Venue(msgspec.Struct, frozen=True):
     rest_url: str
     channels: Mapping[str, MessageType]
     book_channels: Mapping[str, BookChannel]
+    #: By channel: what may follow its name after a colon.
+    options: Mapping[str, tuple[str, ...]]
     snapshot_path: str
     snapshot_symbol_key: str
     #: What else a request for a snapshot says.
@@ -186,7 +188,12 @@ class Venue(msgspec.Struct, frozen=True):
             kinds.setdefault(kind.name.lower(), channel)
         if name not in self.channels and name not in kinds:
             raise SettingsError(f"{self.name} has no channel {name!r}; known: {', '.join([*kinds, *self.channels])}")
-        return kinds.get(name, name) + colon + option
+        channel = kinds.get(name, name)
+        options = self.options.get(channel, ())
+        if colon and option not in options:
+            known = f"known: {', '.join(options)}" if options else "it has none"
+            raise SettingsError(f"{self.name} has no option {option!r} of {channel}; {known}")
+        return channel + colon + option
 
 
 def check_symbol(text: str) -> str:

@@ -16,8 +16,11 @@ def check_address(url: str, *schemes: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise SettingsError(f"{shown(url)!r} is not an address: {error}") from None
+    except ValueError:
+        # The reason that urlsplit gives quotes parts of the address, and so perhaps of a password.
+        raise SettingsError(f"{shown(url)!r} is not an address") from None
+    if "@" in url:
+        raise SettingsError(f"{shown(url)!r} holds a user or a password, which has no place in an address")
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         raise SettingsError(f"{shown(url)!r} is not an address of the form {schemes[0]}://host[:port]/path")
     if parts.scheme in ("ws", "http") and not is_loopback(parts.hostname):
@@ -41,8 +44,8 @@ def port_of(parts: SplitResult) -> int:
 
 
 def shown(url: str) -> str:
-    """``url`` without user, password, query and fragment, which may hold a key."""
-    head, _, rest = url.partition("://")
-    where = rest.split("?")[0].split("#")[0]
-    authority, slash, path = where.partition("/")
-    return f"{head}://{authority.rpartition('@')[2]}{slash}{path}" if rest else head.split("?")[0]
+    """``url`` without query and fragment, and without anything but the scheme if there may be a password in it."""
+    if "@" in url:
+        scheme, separator, _ = url.partition("://")
+        return f"{scheme}://..." if separator else "..."
+    return url.split("?")[0].split("#")[0]

@@ -1,7 +1,6 @@
 """What was sent, against what was seen: every message of every stream carries a number that rises, hidden or open."""
 
 from collections import deque
-from typing import NamedTuple
 
 #: (kind of event, unified symbol)
 Stream = tuple[str, str]
@@ -9,11 +8,8 @@ Stream = tuple[str, str]
 FINDINGS = 20
 
 
-class _Seen(NamedTuple):
-    """What the receiver got: a message with its number, or a Gap, which has none."""
-
-    number: int | None
-    covers_earlier: bool = False
+#: What the receiver got: a message with its number, and whether it covers earlier ones; or a Gap, which has no number.
+_Seen = tuple[int | None, bool]
 
 
 class _Account:
@@ -47,19 +43,21 @@ class Ledger:
         account = self._account(stream)
         account.expected.append(number)
         account.sent_up_to = number
-        self._judge(stream, account, number)
+        if account.seen:
+            self._judge(stream, account, number)
 
     def seen(self, stream: Stream, number: int, *, covers_earlier: bool = False) -> None:
         """A callback got the message with this number; a whole book ``covers_earlier`` ones."""
         account = self._account(stream)
-        account.seen.append(_Seen(number, covers_earlier))
-        self._judge(stream, account, account.sent_up_to)
+        account.seen.append((number, covers_earlier))
+        if number <= account.sent_up_to:
+            self._judge(stream, account, account.sent_up_to)
 
     def gap(self, kind: str | None, symbol: str | None) -> None:
         """The receiver announced a hole; None stands for any kind, any symbol."""
         for stream, account in self._accounts.items():
             if kind in (None, stream[0]) and symbol in (None, stream[1]):
-                account.seen.append(_Seen(None))
+                account.seen.append((None, False))
                 self._judge(stream, account, account.sent_up_to)
 
     def finish(self) -> None:
@@ -120,7 +118,10 @@ class Ledger:
             self._find(f"duplicated: {stream[0]} {stream[1]} {number}")
 
     def _account(self, stream: Stream) -> _Account:
-        return self._accounts.setdefault(stream, _Account())
+        account = self._accounts.get(stream)
+        if account is None:
+            account = self._accounts[stream] = _Account()
+        return account
 
     def _find(self, text: str) -> None:
         if len(self.findings) < FINDINGS:

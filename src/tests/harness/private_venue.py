@@ -83,6 +83,7 @@ ACCOUNT_VENUE = Venue(
     snapshot_path="",
     snapshot_symbol_key="",
     snapshot_query={},
+    options={},
     ping_interval_s=10.0,
 )
 

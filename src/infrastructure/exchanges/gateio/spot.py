@@ -404,6 +404,12 @@ GATEIO_SPOT = Venue(
         ORDER_BOOK_UPDATE: BookChannel(ORDER_BOOK_UPDATE, RestSeeded(), Repair.FETCH_SNAPSHOT),
         ORDER_BOOK: BookChannel(ORDER_BOOK, WholeBook(), Repair.WAIT),
     },
+    options={
+        CANDLESTICKS: ("10s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "7d", "30d"),
+        ORDER_BOOK_UPDATE: ("20ms", "100ms"),
+        OBU: ("50", "100", "400"),
+        ORDER_BOOK: ("5", "10", "20", "30", "50", "100"),
+    },
     snapshot_path="/api/v4/spot/order_book",
     snapshot_symbol_key="currency_pair",
     # The stream keeps 100 levels; a deeper book comes from a cache that is many versions old.
