@@ -3,12 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INTEROP := .venv-interop
 ARGS ?=
 
-.PHONY: help setup demo test check bench soak lock clean
+.PHONY: help setup demo test check bench soak soak-live interop lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready ## make .venv with locked versions
 
@@ -33,12 +34,24 @@ soak: setup ## the long forms: every interleaving of a lane to 8 steps, 10,000 s
 	cd src && ../$(BIN)/python -m tests.harness.soak $(ARGS)
 	TICKRAIL_SOAK=1 $(BIN)/pytest src/tests/property src/tests/fuzz
 
+soak-live: setup ## real sockets: 1,050 switches a minute at 21,000 frames/s with cuts and holes; 500 reconnects
+	cd src && ../$(BIN)/python -m tests.harness.live_soak $(ARGS)
+	TICKRAIL_SOAK=1 $(BIN)/pytest src/tests/integration/test_manager_faults.py
+
 bench: setup ## duets with intervals: adapters, deliver, direct against strategy
 	cd src && ../$(BIN)/python -m tests.performance.websocket_performance_test $(ARGS)
+
+interop: setup $(INTEROP)/.ready ## unmodified ccxt.pro and cryptofeed on the simulated exchange, against tickrail
+	cd src && ../$(BIN)/python -m tests.interop.compare ../$(INTEROP)/bin/python $(ARGS)
+
+$(INTEROP)/.ready: interop/requirements.lock
+	$(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r interop/requirements.lock
+	touch $@
 
 lock: setup ## resolve the versions anew
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(INTEROP) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

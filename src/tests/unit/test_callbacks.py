@@ -280,3 +280,48 @@ def test_an_error_of_a_callback_of_an_event_without_a_symbol_is_told_without_one
     callbacks = Callbacks("venue", {Gap: fails, ErrorEvent: told.append})
     emit(callbacks, Gap("venue", None, None, GapReason.FAILED))
     assert [error.symbol for error in told] == [None]
+
+
+class Hands:
+    """A clock that a callback moves."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def busy(self, seconds: float) -> Reaction:
+        def react(event: Any) -> None:
+            self.now_ns += round(seconds * 1e9)
+
+        return react
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "beside an async one"])
+class TestBlocked:
+    def emitted(self, seconds: float, is_async: bool, *, by_errors: bool = False) -> list[ErrorEvent]:
+        hands, got = Hands(), Got()
+        targets: dict[type, Any] = {Trade: got.plain(hands.busy(seconds)), ErrorEvent: got.errors.append}
+        if is_async:
+            targets[Gap] = got.declared()
+        if by_errors:
+
+            def on_error(event: ErrorEvent) -> None:
+                got.errors.append(event)
+                hands.busy(seconds)(event)
+
+            targets[ErrorEvent] = on_error
+        callbacks = Callbacks("venue", targets, lambda: hands.now_ns)
+        emit(callbacks, trade(1), trade(2))
+        assert_counts(callbacks, 2 + len(got.errors), 0)
+        assert callbacks.raised == len(got.errors)
+        return got.errors
+
+    def test_a_plain_callback_that_keeps_the_loop_is_named(self, is_async: bool) -> None:
+        errors = self.emitted(2.5, is_async)
+        assert [(error.kind, error.symbol) for error in errors] == [("blocked", "BTC/USDT")] * 2
+        assert "on_event blocked the event loop for 2.5 s" in errors[0].text
+
+    def test_one_that_is_quick_is_not(self, is_async: bool) -> None:
+        assert self.emitted(0.4, is_async) == []
+
+    def test_whoever_is_told_may_be_slow_himself(self, is_async: bool) -> None:
+        assert len(self.emitted(2.5, is_async, by_errors=True)) == 2

@@ -78,7 +78,7 @@ def test_from_every_phase_a_lost_socket_ends_it(phase: Phase) -> None:
     assert TABLE[phase][Fact.LOST] is Phase.CLOSED
 
 
-@pytest.mark.parametrize(("phase", "fact"), product(Phase, Fact))
+@pytest.mark.parametrize(("phase", "fact"), list(product(Phase, Fact)))
 def test_the_table_never_leads_back(phase: Phase, fact: Fact) -> None:
     order = list(Phase)
     after = TABLE[phase].get(fact)

@@ -47,9 +47,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("networking.websocket.pipeline",),
     ("networking.websocket.ws_manager",),
     ("config",),
-    ("feed",),
+    ("feed", "capture"),
     ("simulator", "replay"),
-    ("demo",),
+    ("demo", "run"),
     ("cli",),
 )
 

@@ -523,6 +523,20 @@ class TestBackpressure:
 
         asyncio.run(run())
 
+    def test_the_lag_is_the_age_of_the_frame_that_is_handled_next(self) -> None:
+        async def run() -> None:
+            feed = Notes().feed(STRATEGY, high_water=4)
+            lane = feed._lane
+            assert lane.lag_ns == 0
+            long_ago = feed._clock.now_ns() - 3_000_000_000
+            lane.deliver(frames.trade(0), long_ago)
+            lane.deliver(frames.trade(1), long_ago + 1_000_000_000)
+            assert 3_000_000_000 <= lane.lag_ns < 60_000_000_000
+            await drained(feed)
+            assert (lane.lag_ns, lane.pauses) == (0, 0)
+
+        asyncio.run(run())
+
     def test_a_synchronous_receiver_that_keeps_up_never_pauses_anything(self) -> None:
         reading = Reading()
         feed = Notes().feed(DIRECT, high_water=1, **reading.settings)

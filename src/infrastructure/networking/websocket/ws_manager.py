@@ -70,7 +70,7 @@ class Applied(msgspec.Struct, frozen=True):
 class WebSocketManager(Pipeline):
     """Streams one exchange through either architecture over one live connection, and keeps it alive.
 
-    ``config`` is an ExchangeSettings, as ``exchange_settings("gateio_spot", ...)`` makes them. Called as before, with ``strategies``, a
+    ``config`` is an ExchangeSettings, as ``exchange_settings(...)`` makes them. Called as before, with ``strategies``, a
     ``message_handler`` and a ``connection_handler``, frames go to that strategy set; of its connection strategy the context, the policy
     and the classification are read, ``authenticate`` and ``handle_heartbeat`` run with ``websocket`` set to an object that has ``send``
     and ``state``, and its ``connect`` is never called. ``manager_config`` replaces single settings. ``handler`` takes the frames of the

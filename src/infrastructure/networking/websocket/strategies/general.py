@@ -1,7 +1,7 @@
 """The three strategies for any registered venue, over the venue's codec, and the message handler behind them."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -23,15 +23,11 @@ from infrastructure.networking.websocket.strategies.interfaces import (
 from infrastructure.session import Session
 from infrastructure.venue import Message, Venue
 
-Send = Callable[[str], Awaitable[None]]
-
-
 class VenueConnectionStrategy(ConnectionStrategy):
-    """Connects to a venue's public address; ``send`` is the transport's."""
+    """Connects to a venue's public address and sends the venue's own ping."""
 
-    def __init__(self, venue: Venue, send: Send | None = None) -> None:
+    def __init__(self, venue: Venue) -> None:
         self._venue = venue
-        self._send = send
 
     async def connect(self) -> Any:
         """Refuses with a SettingsError: the transport connects."""
@@ -52,8 +48,8 @@ class VenueConnectionStrategy(ConnectionStrategy):
 
     async def handle_heartbeat(self) -> None:
         """Send the venue's application-level ping."""
-        if self._send is not None:
-            await self._send(_encode(self._venue.codec.ping_request(int(time.time()))))
+        if self.websocket is not None:
+            await self.websocket.send(_encode(self._venue.codec.ping_request(int(time.time()))))
 
     def should_reconnect(self, error: Exception) -> bool:
         """Whether the network is to blame; a mistake in the program is not mended by connecting again."""
@@ -130,9 +126,9 @@ class EventMessageHandler:
             await pending
 
 
-def strategy_set(venue: Venue, send: Send | None = None) -> WebSocketStrategySet:
+def strategy_set(venue: Venue) -> WebSocketStrategySet:
     """The strategy set of a registered venue."""
-    return WebSocketStrategySet(VenueConnectionStrategy(venue, send), VenueSubscriptionStrategy(venue), CodecMessageParser(venue))
+    return WebSocketStrategySet(VenueConnectionStrategy(venue), VenueSubscriptionStrategy(venue), CodecMessageParser(venue))
 
 
 def _encode(request: dict[str, object]) -> str:

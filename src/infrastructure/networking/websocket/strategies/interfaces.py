@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -65,8 +65,24 @@ class ParsedMessage(msgspec.Struct):
     raw_data: Any = None
 
 
+class WebSocketFace(Protocol):
+    """What a connection strategy sees of tickrail's socket."""
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection is."""
+
+    async def send(self, text: str) -> None:
+        """Send one text message, or raise NotConnected."""
+
+
 class ConnectionStrategy(ABC):
-    """How to connect to a venue and stay connected."""
+    """How to connect to a venue and stay connected.
+
+    ``websocket`` is set before ``authenticate`` and ``handle_heartbeat`` are called, anew for each connection.
+    """
+
+    websocket: WebSocketFace | None = None
 
     @abstractmethod
     async def connect(self) -> Any:
