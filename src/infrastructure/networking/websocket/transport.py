@@ -19,6 +19,7 @@ import asyncio
 import email.utils
 import functools
 import logging
+import os
 import re
 import select
 import socket
@@ -99,7 +100,7 @@ async def connect(
     """Open a WebSocket, within ``settings.open_timeout_s``.
 
     The host's addresses are tried in turn, each with its share of the time. Frames may come, and ``on_loss`` may be called, before this
-    returns; neither is called if it raises.
+    returns; nothing is called once it has raised.
 
     Raises SecurityFailed, HandshakeRefused, HandshakeDeferred or another ConnectFailed; SettingsError where ``url`` or ``headers`` cannot
     be used. A ``ssl_context`` given is used as it is.
@@ -128,7 +129,7 @@ async def connect(
         except OSError as error:
             if isinstance(error, ssl.SSLError) and error.reason in _OTHER_TLS:
                 raise SecurityFailed(where, f"it does not speak a TLS version that is safe: {error.reason}") from error
-            failures.append(f"{address[0]}: {error}")
+            failures.append(f"{address[0]}: {_words(error)}")
     raise ConnectFailed(where, "; ".join(failures) or "its name has no address")
 
 
@@ -180,6 +181,13 @@ def close_payload(code: int | None, reason: str = "") -> bytes:
     if code is None:
         return b""
     return code.to_bytes(2, "big") + reason.encode(errors="replace")[:_LONGEST_REASON].decode(errors="ignore").encode()
+
+
+def _words(error: OSError) -> str:
+    """What the system says, without what the event loop has put around it."""
+    if error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
+    return str(error) or "the connection ended"
 
 
 def _check_request(url: str, parts: SplitResult, headers: Mapping[str, str]) -> None:
@@ -397,11 +405,13 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         cut = Loss(LossCause.RESET if isinstance(exc, ConnectionError) else LossCause.CUT, reason=str(exc or ""))
         self._loss = loss = self._loss or _objection(ws) or cut
         self._stop_timer()
-        self._ws = self._inner = self._parts = None
-        del self.get_buffer
-        ws.underlying_transport.set_protocol(asyncio.BufferedProtocol())  # or TLS would keep picows, and picows this, alive
         self._lost.set()
-        self._on_loss(loss)
+        on_loss = self._on_loss
+        # Nothing may keep anything else alive: not this its user, and not TLS, in a circle of its own, this.
+        self._ws = self._inner = self._parts = None
+        del self.get_buffer, self._on_frame, self._on_loss
+        ws.underlying_transport.set_protocol(asyncio.BufferedProtocol())
+        on_loss(loss)
 
     def pause_writing(self) -> None:
         self._is_congested = True

@@ -125,6 +125,7 @@ class WebSocketManager(Pipeline):
         self._check: asyncio.TimerHandle | None = None
         self._repairs: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._closing: asyncio.Task[None] | None = None
+        self._applying = asyncio.Lock()
         #: Why the venue was given up, if it was.
         self.failure: TickrailError | None = None
         self.connects = 0
@@ -180,7 +181,9 @@ class WebSocketManager(Pipeline):
         if self._supervisor is not None:
             raise SettingsError("initialize() was called before; one manager is one connection's life")
         self._channels = self._channel_names(default_channels)
-        keys = self._want(self.settings.symbols if symbols is None else symbols, self._channels)
+        symbols = self.settings.symbols if symbols is None else tuple(symbols)
+        self.settings = _replaced(self.settings, {"symbols": symbols, "channels": self._channels})
+        keys = self._want(symbols, self._channels)
         policy = self.settings.reconnect if self._foreign is None else _policy_of(self._foreign, self.settings.reconnect)
         self._reconnection = Reconnection(self.venue.name, policy, self._chance)
         waiters = self._wait_for(keys)
@@ -201,7 +204,7 @@ class WebSocketManager(Pipeline):
 
         While the connection is down they wait for the next one.
         """
-        self._require_begun()
+        self._require_begun("subscribe()")
         keys = self._want(symbols, self._channels if channels is None else self._channel_names(channels))
         waiters = self._wait_for(keys)
         await self._ask()
@@ -209,7 +212,7 @@ class WebSocketManager(Pipeline):
 
     async def unsubscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
         """End streams; returns when the venue has acknowledged it. Their books can no longer be read, and no Gap is announced."""
-        self._require_begun()
+        self._require_begun("unsubscribe()")
         names = self._channels if channels is None else self._channel_names(channels)
         await self._end([(name, symbol) for name in names for symbol in symbols])
 
@@ -233,38 +236,42 @@ class WebSocketManager(Pipeline):
     async def apply(self, settings: ExchangeSettings) -> Applied:
         """Go over to ``settings`` on the live connection: streams first, then the architecture. All of it, or an error and nothing.
 
-        Only ``symbols``, ``channels`` and ``architecture`` can change while connected: anything else raises SettingsError. New streams
-        that the venue refuses are an error as in ``subscribe``, and those that it took in the same call are ended again.
+        Only ``symbols``, ``channels`` and ``architecture`` can change while connected: anything else raises SettingsError. What was
+        subscribed beside the settings stays. New streams that the venue refuses are an error as in ``subscribe``, and those that it took in
+        the same call are ended again.
         """
-        self._require_begun()
-        now = self.settings
-        fixed = [
-            name
-            for name in settings.__struct_fields__
-            if name not in ("symbols", "channels", "architecture") and getattr(settings, name) != getattr(now, name)
-        ]
-        if fixed:
-            raise SettingsError(f"{', '.join(fixed)} cannot change on a live connection; open another manager")
-        channels = self._channel_names(settings.channels)
-        wanted = {(channel, symbol) for channel in channels for symbol in settings.symbols}
-        present = set(self._subscriptions.wanted())
-        added, ended = sorted(wanted - present), sorted(present - wanted)
-        for channel, symbol in added:
-            self._subscriptions.want(channel, [symbol])
-        waiters = self._wait_for(added)
-        await self._ask()
-        try:
-            await _all(waiters)
-        except TickrailError:
-            await self._end(added)
-            raise
-        await self._end(ended)
-        self._channels = channels
-        self.settings = settings
-        receipt = None
-        if settings.architecture is not now.architecture:
-            receipt = await super().switch(settings.architecture)
-        return Applied(tuple(added), tuple(ended), receipt)
+        self._require_begun("apply()")
+        async with self._applying:
+            now = self.settings
+            fixed = [
+                name
+                for name in settings.__struct_fields__
+                if name not in ("symbols", "channels", "architecture") and getattr(settings, name) != getattr(now, name)
+            ]
+            if fixed:
+                raise SettingsError(f"{', '.join(fixed)} cannot change on a live connection; open another manager")
+            wanted, before = self._streams_of(settings), self._streams_of(now)
+            added = sorted(wanted - set(self._subscriptions.wanted()))
+            ended = sorted(before - wanted)
+            for channel, symbol in added:
+                self._subscriptions.want(channel, [symbol])
+            waiters = self._wait_for(added)
+            await self._ask()
+            try:
+                await _all(waiters)
+            except TickrailError:
+                await self._end_quietly(added)
+                raise
+            await self._end_quietly(ended)
+            self._channels = self._channel_names(settings.channels)
+            receipt = None
+            if settings.architecture is not self.architecture:
+                receipt = await super().switch(settings.architecture)
+            self.settings = settings
+            return Applied(tuple(added), tuple(ended), receipt)
+
+    def _streams_of(self, settings: ExchangeSettings) -> set[Key]:
+        return {(channel, symbol) for channel in self._channel_names(settings.channels) for symbol in settings.symbols}
 
     def get_performance_metrics(self) -> dict[str, Any]:
         """Figures by name, for code that reads them so; ``metrics()`` and ``accounting`` say more."""
@@ -384,6 +391,8 @@ class WebSocketManager(Pipeline):
     def _lost(self, loss: Loss) -> list[Emission]:
         """In the lane, after the last frame of the connection."""
         self._subscriptions.disconnected()
+        for key in [key for key in self._waiters if self._subscriptions.stage(*key) is None]:
+            self._settle(key)  # It was to be ended, and that it is.
         self._unanswered.clear()
         for task in self._repairs.values():
             task.cancel()
@@ -502,9 +511,18 @@ class WebSocketManager(Pipeline):
                     SubscriptionAction.UNSUBSCRIBE, symbols, [channel]
                 ):
                     await self.send_message(message)
-        await _all(waiters)
-        for channel, symbol in keys:
-            self._lane.call("forget", partial(self._session.forget, _without_option(channel), symbol))
+        try:
+            await _all(waiters)
+        finally:
+            for channel, symbol in keys:
+                self._lane.call("forget", partial(self._session.forget, _without_option(channel), symbol))
+
+    async def _end_quietly(self, keys: Sequence[Key]) -> None:
+        """As ``_end``; that the venue did not answer, or refused, has been told as an event."""
+        try:
+            await self._end(keys)
+        except TickrailError:
+            pass
 
     def _answered(self, answer: Acknowledgement) -> None:
         answered = self._subscriptions.acknowledge(answer)
@@ -657,7 +675,9 @@ class WebSocketManager(Pipeline):
         if self._connection is not None:
             self._connection.resume()
 
-    def _require_begun(self) -> None:
+    def _require_begun(self, what: str) -> None:
+        if self._lane.is_current_task():
+            raise AwaitedInsideCallback(what)
         if self.failure is not None:
             raise self.failure
         if self._supervisor is None or self._closing is not None:
