@@ -1,16 +1,14 @@
-"""Runs a capture file through a feed. A capture is JSON lines: ``{"t": seconds, "dir": "in" | "out" | "http", "url": ..., "raw": text}``.
+"""Runs a capture file through a feed. REST answers are given to the feed where they stand in time."""
 
-A binary frame has ``"hex"`` in place of ``"raw"``; ``http`` lines are REST answers, given to the feed where they stand in time.
-"""
-
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from infrastructure.canonical import EventDigest
-from infrastructure.errors import CaptureError, SettingsError
+from infrastructure.capture import CaptureLine
+from infrastructure.capture import read_capture as read_capture
+from infrastructure.errors import SettingsError
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
 from infrastructure.feed import OfflineFeed, offline_feed
@@ -19,26 +17,6 @@ from infrastructure.venue import Levels, Venue
 
 #: The callbacks of a public feed.
 CALLBACK_NAMES = ("on_orderbook", "on_trade", "on_book_ticker", "on_ticker", "on_candle", "on_gap", "on_book_state", "on_error")
-
-
-class CaptureLine(msgspec.Struct):
-    """One line of a capture file."""
-
-    raw: str | None = None
-    hex: str | None = None
-    t: float | None = None
-    dir: str = "in"
-    url: str = ""
-
-    @property
-    def frame(self) -> bytes:
-        """The message as it was on the wire."""
-        return self.raw.encode() if self.raw is not None else bytes.fromhex(self.hex or "")
-
-    @property
-    def received_ns(self) -> int:
-        """When it was received, 0 where the file does not say."""
-        return 0 if self.t is None else round(self.t * 1e9)
 
 
 class BookSummary(msgspec.Struct):
@@ -59,32 +37,6 @@ class ReplaySummary(msgspec.Struct):
     events_sha256: str
     switches: int
     books: dict[str, BookSummary]
-
-
-def read_capture(path: Path) -> list[CaptureLine]:
-    """The lines of a capture file, or CaptureError with the place of what is wrong."""
-    decode = msgspec.json.Decoder(CaptureLine).decode
-    lines: list[CaptureLine] = []
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise CaptureError(str(path), 0, f"cannot be read: {error.strerror}") from None
-    for number, raw in enumerate(text.splitlines(), 1):
-        if not raw.strip():
-            continue
-        try:
-            line = decode(raw)
-            if line.dir not in ("in", "out", "http"):
-                raise ValueError(f"dir is {line.dir!r}, not in, out or http")
-            if line.raw is None and line.hex is None:
-                raise ValueError("neither raw nor hex")
-            bytes.fromhex(line.hex or "")
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise CaptureError(str(path), number, str(error)) from None
-        lines.append(line)
-    if all(line.t is not None for line in lines):
-        lines.sort(key=lambda line: line.t or 0.0)
-    return lines
 
 
 def venue_of(lines: list[CaptureLine]) -> str:

@@ -1,17 +1,40 @@
-"""A pair's book and its hidden numbers, from a seed; what every simulated exchange pushes in a form of its own."""
+"""Pairs that trade, from a seed: books, trades, candles and hidden numbers, which every simulated exchange pushes in a form of its own."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from math import log
 from typing import NamedTuple, Protocol
 
 from infrastructure.simulator.ledger import Stream
 
 DIGITS = 8
-DEPTH = 60
+#: A trade's amount is counted in these, a level's in lots: 8 and 4 digits.
+UNITS: int = 10**DIGITS
+LOTS = 10**4
+TICKS = 100
+#: The most levels that a side has.
+DEPTH = 50
 OPENED_MS = 1_767_225_600_000
+#: A market's day, which its volume, high and low are of, ends when so much was traded: a double still holds that with eight digits behind.
+DAY = 10**7 * UNITS
 
-#: By kind of event: how often it comes, in every hundred frames.
+#: Trades that a market remembers.
+PRINTS = 1000
+
+#: By kind of event: how often it comes, in every hundred.
 MIX = {"orderbook": 62, "book_ticker": 18, "trade": 14, "ticker": 4, "candle": 2}
+_KINDS = tuple(kind for kind, share in MIX.items() for _ in range(share))
+
+#: How far from the price a change is, in ticks: exponentially distributed.
+_DISTANCES = tuple(1 + min(int(-5 * log(1 - (index + 0.5) / 256)), DEPTH) for index in range(256))
+
+#: How long candles are, in seconds.
+BAR_SECONDS = (10, 60, 180, 300, 900, 1800, 3600, 7200, 14_400, 21_600, 28_800, 43_200, 86_400, 604_800, 2_592_000)
+
+
+#: By tick, lots.
+Levels = dict[int, int]
 
 
 class Sent(NamedTuple):
@@ -22,14 +45,65 @@ class Sent(NamedTuple):
     number: int
 
 
+class Topic(NamedTuple):
+    """What one subscription delivers; ``option`` is an interval or a level, empty where its channel has none."""
+
+    channel: str
+    symbol: str
+    option: str = ""
+
+
+class Change(NamedTuple):
+    """One change of a book: its ids, and by tick the lots of the levels that it touched, now and before; 0: no such level."""
+
+    first_id: int
+    last_id: int
+    bids: Levels
+    asks: Levels
+    bids_before: Levels
+    asks_before: Levels
+
+
+class Print(NamedTuple):
+    """One trade, at the best price and for less than stood there; ``number`` is its pair's count and the last digits of ``units``."""
+
+    trade_id: int
+    number: int
+    side: str
+    tick: int
+    units: int
+    time_ms: int
+
+
+class Bar:
+    """One candle: prices in ticks, volume in units, turnover in ticks times units."""
+
+    __slots__ = ("close", "end_s", "high", "low", "open", "start_s", "turnover", "volume")
+
+    def __init__(self, tick: int, start_s: int = 0, seconds: int = 0) -> None:
+        self.start_s = start_s
+        self.end_s = start_s + seconds
+        self.open = self.high = self.low = self.close = tick
+        self.volume = self.turnover = 0
+
+    def add(self, tick: int, units: int) -> None:
+        """Take a trade in."""
+        if tick > self.high:
+            self.high = tick
+        elif tick < self.low:
+            self.low = tick
+        self.close = tick
+        self.volume += units
+        self.turnover += units * tick
+
+
 def hidden_number(amount: float | None) -> int:
     """The number in the last digits of an amount."""
-    digits: int = 10**DIGITS
-    return round((amount or 0.0) * digits) % digits
+    return round((amount or 0.0) * UNITS) % UNITS
 
 
 class Market:
-    """One pair: a book in integer ticks and lots around a price that wanders."""
+    """One pair: a book in integer ticks and lots around a price that wanders, and what was traded."""
 
     def __init__(self, symbol: str, chance: random.Random, uses_obu: bool) -> None:
         self.symbol = symbol
@@ -38,62 +112,181 @@ class Market:
         self.update_id = chance.randrange(10**9, 10**10)
         self.numbers = dict.fromkeys(MIX, 0)
         self.last_ticker_id = 0
-        self._chance = chance
+        self._random = chance.random
         self._mid = chance.randrange(20_000, 900_000)
-        self._bids = {self._mid - step: self._lots() for step in range(1, DEPTH)}
-        self._asks = {self._mid + step: self._lots() for step in range(1, DEPTH)}
+        self.bids: Levels = {self._mid - step: self._lots() for step in range(1, DEPTH + 1)}
+        self.asks: Levels = {self._mid + step: self._lots() for step in range(1, DEPTH + 1)}
+        #: Since the day began.
+        self.day = Bar(self._mid)
+        #: The last trades, the newest at the end.
+        self.prints: deque[Print] = deque(maxlen=PRINTS)
+        self._bars: dict[int, Bar] = {}
+        self._finished: dict[int, Bar] = {}
+        self._next_roll_s = 0
 
     def levels(self) -> tuple[list[list[str]], list[list[str]]]:
         """Bids and asks, best first, as text."""
-        bids = [_level(tick, self._bids[tick]) for tick in sorted(self._bids, reverse=True)]
-        asks = [_level(tick, self._asks[tick]) for tick in sorted(self._asks)]
+        bids = [_level(tick, self.bids[tick]) for tick in sorted(self.bids, reverse=True)]
+        asks = [_level(tick, self.asks[tick]) for tick in sorted(self.asks)]
         return bids, asks
 
     def best(self) -> tuple[list[str], list[str]]:
         """The best bid and ask, as text."""
-        bid, ask = max(self._bids), min(self._asks)
-        return _level(bid, self._bids[bid]), _level(ask, self._asks[ask])
+        bid, ask = max(self.bids), min(self.asks)
+        return _level(bid, self.bids[bid]), _level(ask, self.asks[ask])
 
-    def move(self) -> tuple[int, list[list[str]], list[list[str]]]:
-        """Change the book; returns the first id of the change, and the changed levels of bids and asks."""
-        self._mid += self._chance.choice((-1, 0, 0, 0, 1))
+    def move(self) -> Change:
+        """Change the book."""
+        step = (-1, 0, 0, 0, 1)[int(self._random() * 5)]
+        self._mid += step
         first_id = self.update_id + 1
-        self.update_id += self._chance.randint(1, 4)
-        return first_id, self._move_side(self._bids, -1), self._move_side(self._asks, 1)
+        self.update_id += 1 + int(self._random() * 4)
+        bids, bids_before = self._move_side(self.bids, -1, step)
+        asks, asks_before = self._move_side(self.asks, 1, step)
+        return Change(first_id, self.update_id, bids, asks, bids_before, asks_before)
 
-    def _move_side(self, levels: dict[int, int], outward: int) -> list[list[str]]:
-        """Change one side; ``outward`` is the direction away from the price."""
-        chance = self._chance
-        reached = [tick for tick in levels if not 0 < (tick - self._mid) * outward <= 2 * DEPTH]
-        changes = dict.fromkeys(reached, 0)
-        for _ in range(chance.randint(0, 2)):
-            tick = self._mid + outward * (1 + min(int(chance.expovariate(0.2)), DEPTH))
+    def _move_side(self, levels: Levels, outward: int, step: int) -> tuple[Levels, Levels]:
+        """Change one side; ``outward`` is the direction away from the price, which has just moved by ``step``."""
+        random = self._random
+        changes: Levels = {}
+        if step == outward and self._mid in levels:
+            changes[self._mid] = 0
+        for _ in range(int(random() * 3)):
             # A removal may name a level that nobody has, as real exchanges do.
-            changes[tick] = 0 if chance.random() < 0.35 else self._lots()
+            changes[self._near(outward)] = 0 if random() < 0.35 else self._lots()
         if len(levels) < DEPTH // 2:
-            changes[self._mid + outward * chance.randint(1, 5)] = self._lots()
+            changes[self._near(outward)] = self._lots()
+        before = {tick: levels.get(tick, 0) for tick in changes}
         for tick, lots in changes.items():
             if lots:
                 levels[tick] = lots
             else:
                 levels.pop(tick, None)
-        return [_level(tick, lots) for tick, lots in changes.items()]
+        while len(levels) > DEPTH:
+            outermost = max(levels) if outward > 0 else min(levels)
+            before.setdefault(outermost, levels.pop(outermost))
+            changes[outermost] = 0
+        return changes, before
+
+    def _near(self, outward: int) -> int:
+        """A tick on one side, more often near the price than far from it."""
+        return self._mid + outward * _DISTANCES[int(self._random() * len(_DISTANCES))]
+
+    def trade(self, trade_id: int, now_ms: int) -> Print:
+        """Trade with the best level of either side."""
+        side = "buy" if self._random() < 0.5 else "sell"
+        levels = self.asks if side == "buy" else self.bids
+        tick = min(levels) if side == "buy" else max(levels)
+        number = self.next_number("trade")
+        # A level has at least two whole ones: one and a fraction are less than that.
+        units = (1 + int(self._random() * min(levels[tick] // LOTS - 1, 4))) * UNITS + number % UNITS
+        trade = Print(trade_id, number, side, tick, units, now_ms)
+        self.prints.append(trade)
+        if self.day.volume + units > DAY:
+            self.day = Bar(self.day.close)
+        self._roll(now_ms // 1000)
+        self.day.add(tick, units)
+        for bar in self._bars.values():
+            bar.add(tick, units)
+        return trade
+
+    def bar(self, seconds: int, now_s: int) -> tuple[Bar, bool]:
+        """The candle of now, or once the one before it, and whether it is finished."""
+        self._roll(now_s)
+        finished = self._finished.pop(seconds, None)
+        return (self._bars[seconds], False) if finished is None else (finished, True)
+
+    def _roll(self, now_s: int) -> None:
+        """Begin the candles that are due."""
+        if now_s < self._next_roll_s:
+            return
+        for seconds in BAR_SECONDS:
+            bar = self._bars.get(seconds)
+            if bar is None or now_s >= bar.end_s:
+                if bar is not None:
+                    self._finished[seconds] = bar
+                self._bars[seconds] = Bar(self.day.close, now_s - now_s % seconds, seconds)
+        self._next_roll_s = min(bar.end_s for bar in self._bars.values())
 
     def next_number(self, kind: str) -> int:
         """The next hidden number of a kind of message."""
         self.numbers[kind] += 1
         return self.numbers[kind]
 
-    def numbered_amount(self, number: int) -> str:
-        """An amount that carries ``number``."""
-        return f"{self._chance.randrange(1, 50)}.{number:0{DIGITS}d}"
-
     def _lots(self) -> int:
-        return self._chance.randrange(1, 2_000_000)
+        return 2 * LOTS + int(self._random() * 198 * LOTS)
+
+
+def price_text(tick: int) -> str:
+    """A price."""
+    return f"{tick / TICKS:.2f}"
+
+
+def lots_text(lots: int) -> str:
+    """The amount of a level."""
+    return f"{lots / LOTS:.4f}" if lots else "0"
+
+
+def units_text(units: int) -> str:
+    """The amount of a trade."""
+    return f"{units // UNITS}.{units % UNITS:0{DIGITS}d}"
+
+
+def numbered_text(units: int, number: int) -> str:
+    """A volume to the whole one; the digits behind are ``number``."""
+    return units_text(units - units % UNITS + number % UNITS)
+
+
+def turnover_text(turnover: int) -> str:
+    """The volume in the quote currency."""
+    whole, fraction = divmod(turnover, TICKS * UNITS)
+    return f"{whole}.{fraction:0{DIGITS + 2}d}"
 
 
 def _level(tick: int, lots: int) -> list[str]:
-    return [f"{tick / 100:.2f}", f"{lots / 10_000:.4f}" if lots else "0"]
+    return [price_text(tick), lots_text(lots)]
+
+
+class Event(NamedTuple):
+    """Something that happened on a market; ``number`` is the count of its stream, of a book or its top the update id."""
+
+    market: Market
+    kind: str
+    number: int
+    detail: Change | Print | None = None
+
+
+class Trading:
+    """What happens on several markets, one event after the other; the same symbols and seed, the same events but for their times."""
+
+    def __init__(self, symbols: Sequence[str], seed: int) -> None:
+        chance = random.Random(f"trading {seed}")  # Faults and clocks have sequences of their own.
+        self._random = chance.random
+        self.markets = {symbol: Market(symbol, chance, bool(index % 2)) for index, symbol in enumerate(symbols)}
+        self._order = list(self.markets.values())
+        self._trade_id = 10**9
+
+    def next(self, now_ms: int) -> Event:
+        """What happens next."""
+        market = self._order[int(self._random() * len(self._order))]
+        kind = _KINDS[int(self._random() * len(_KINDS))]
+        if kind == "book_ticker" and market.last_ticker_id == market.update_id:
+            kind = "orderbook"
+        return self.make(market, kind, now_ms)
+
+    def make(self, market: Market, kind: str, now_ms: int) -> Event:
+        """Let one thing happen."""
+        if kind == "orderbook":
+            change = market.move()
+            return Event(market, kind, change.last_id, change)
+        if kind == "book_ticker":
+            market.last_ticker_id = market.update_id
+            return Event(market, kind, market.update_id)
+        if kind == "trade":
+            self._trade_id += 1
+            trade = market.trade(self._trade_id, now_ms)
+            return Event(market, kind, trade.number, trade)
+        return Event(market, kind, market.next_number(kind))
 
 
 class Markets(Protocol):

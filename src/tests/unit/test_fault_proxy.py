@@ -766,14 +766,11 @@ class TestToxics:
 
     def test_frames_are_harmed_by_number_in_each_connection(self) -> None:
         async def run() -> None:
-            async with through(drop(1), duplicate(2), reorder(3)) as (proxy, one):
-                for each in (one, Client()):
-                    if each is not one:
-                        await each.connect(proxy.port)
+            async with through(drop(1), duplicate(2), reorder(3)) as (proxy, one), client(proxy.port) as other:
+                for each in (one, other):
                     await each.send(ANSWER, *FRAMES[:4])
                     each.socket.shutdown(socket.SHUT_WR)
                     assert await each.rest() == (ANSWER + FRAMES[1] * 2 + FRAMES[3] + FRAMES[2], End.FIN)
-                    each.socket.close()
                 assert proxy.log == [(1, "drop"), (2, "duplicate"), (3, "reorder")] * 2
 
         asyncio.run(run())

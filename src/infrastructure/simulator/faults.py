@@ -1,0 +1,113 @@
+"""What a simulated exchange can do wrong: one table for names, values and help."""
+
+import random
+from collections import Counter
+from collections.abc import Collection
+from math import inf
+from typing import NamedTuple
+
+from infrastructure.errors import SettingsError
+
+
+class Fault(NamedTuple):
+    """A fault that stands until it is changed: ``NAME=VALUE``, or the name alone where ``value`` is empty."""
+
+    name: str
+    value: str
+    help: str
+
+
+COUNT, SECONDS, BYTES, CHANNEL, TARGET = "N", "SECONDS", "BYTES", "CHANNEL", "CHANNEL or PAIR"
+
+_TABLE = (
+    Fault("drop", COUNT, "one of N changes of a book is pushed to nobody, which leaves a hole in the ids"),
+    Fault("duplicate", COUNT, "one of N pushes of a book comes twice"),
+    Fault("reorder", COUNT, "one of N pushes of a book comes after the next one of its pair"),
+    Fault("full", COUNT, "one of N pushes of a book is the whole book, unasked"),
+    Fault("refuse", TARGET, "its subscription is refused"),
+    Fault("unanswered", CHANNEL, "its subscription gets neither acknowledgement nor data"),
+    Fault("mute", TARGET, "its subscription is acknowledged, but nothing comes"),
+    Fault("cut", SECONDS, "each connection is reset so long after it opened, in the middle of a frame"),
+    Fault("stale", COUNT, "the first N REST books of each pair are from before the stream's first push"),
+    Fault("drip", BYTES, "so many a second, and no more, go to each connection"),
+    Fault("early", "", "the whole book of a stream comes before the acknowledgement"),
+    Fault("slow-rest", SECONDS, "each REST answer takes so long"),
+)
+FAULTS = {fault.name: fault for fault in _TABLE}
+#: Faults that a recording can be served with.
+OF_RECORDINGS = ("cut", "drip", "slow-rest")
+
+
+class Faults:
+    """The faults that stand, and how often each struck. ``targets`` are the channels and pairs that a fault of ``names`` may name."""
+
+    def __init__(self, targets: Collection[str], seed: int, names: Collection[str] = tuple(FAULTS)) -> None:
+        self.counts: Counter[str] = Counter()
+        self._names = names
+        self._targets = targets
+        self._chance = random.Random(f"faults {seed}")
+        self._amounts: dict[str, float] = {}
+        self._hit: dict[str, set[str]] = {}
+
+    def set(self, text: str) -> None:
+        """Let ``NAME=VALUE`` stand; 0 ends a fault that has a number. Raises SettingsError."""
+        name, equals, value = text.partition("=")
+        if name not in self._names:
+            raise SettingsError(f"unknown fault {name!r}; known: {', '.join(usage(FAULTS[known]) for known in self._names)}")
+        fault = FAULTS[name]
+        if bool(equals) != bool(fault.value):
+            raise SettingsError(f"fault {text!r} is not of the form {usage(fault)}")
+        if fault.value in (CHANNEL, TARGET):
+            known = [target for target in self._targets if fault.value == TARGET or "/" not in target]
+            if value not in known:
+                raise SettingsError(f"fault {text!r} is not of the form {usage(fault)}; known: {', '.join(known)}")
+            self._hit.setdefault(name, set()).add(value)
+        else:
+            self._amounts[name] = _number(fault, text, value) if value else 1
+
+    def clear(self) -> None:
+        """No fault stands any more."""
+        self._amounts.clear()
+        self._hit.clear()
+
+    @property
+    def are_any(self) -> bool:
+        """Whether any fault stands."""
+        return bool(self._amounts or self._hit)
+
+    def amount(self, name: str) -> float:
+        """The number of a fault, 0 if it does not stand."""
+        return self._amounts.get(name, 0)
+
+    def strikes(self, name: str) -> bool:
+        """Whether a fault that comes once in N times comes now."""
+        once_in = self._amounts.get(name, 0)
+        if not once_in or self._chance.random() * once_in >= 1:
+            return False
+        self.counts[name] += 1
+        return True
+
+    def hits(self, name: str, *targets: str) -> bool:
+        """Whether a fault stands for one of ``targets``."""
+        hit = self._hit.get(name)
+        if hit is None or hit.isdisjoint(targets):
+            return False
+        self.counts[name] += 1
+        return True
+
+
+def usage(fault: Fault) -> str:
+    """``drop=N``."""
+    return f"{fault.name}={fault.value}" if fault.value else fault.name
+
+
+def _number(fault: Fault, text: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < inf or (fault.value != SECONDS and number != int(number)):
+        raise SettingsError(
+            f"fault {text!r} is not of the form {usage(fault)}: {'a number' if fault.value == SECONDS else 'a whole number'}, 0 ends it"
+        )
+    return number

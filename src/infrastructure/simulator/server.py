@@ -1,0 +1,437 @@
+"""A simulated exchange as a process of its own: REST, WebSocket and a side channel on one port of this machine."""
+
+import asyncio
+import os
+import re
+import signal
+import ssl
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from infrastructure.capture import CaptureLine
+from infrastructure.errors import SettingsError, UnknownSymbol, UnknownVenue
+from infrastructure.simulator import EXCHANGES
+from infrastructure.simulator.connection import PING, PING_EVERY_S, PONG, Connection, Log, framed
+from infrastructure.simulator.faults import FAULTS, OF_RECORDINGS, Faults
+from infrastructure.simulator.market import Event, Topic
+from infrastructure.simulator.recording import Recording
+
+HOST = "127.0.0.1"
+TICK_S = 0.01
+#: A market that is further behind goes on from where it is.
+MOST_BEHIND_S = 0.2
+CLOSE_TIMEOUT_S = 1.0
+#: Connections that ``/simulator/state`` shows, those that are closed included.
+REMEMBERED = 1000
+_SYMBOL = re.compile(r"[A-Z0-9]+/[A-Z0-9]+")
+
+
+class ConnectionState(msgspec.Struct):
+    """One connection in ``/simulator/state``: its requests by event, how many frames were put on it, whether its recording is over."""
+
+    number: int
+    log: str | None
+    is_open: bool
+    subscriptions: list[Topic]
+    requests: dict[str, int]
+    sent: int
+    is_played: bool
+
+
+class State(msgspec.Struct):
+    """``/simulator/state``: how often each fault struck, REST requests by path, and how many clients were cut off for not reading."""
+
+    paused: bool
+    connections: list[ConnectionState]
+    faults: dict[str, int]
+    requests: dict[str, int]
+    slow: int
+
+
+class Delivery(NamedTuple):
+    """A rendered push, and to whom it goes."""
+
+    event: Event
+    topic: Topic
+    frame: bytes
+    connections: list[Connection]
+
+    def put(self) -> None:
+        """Send it."""
+        for connection in self.connections:
+            connection.put(self.frame)
+
+    def log(self) -> None:
+        """Enter it into the logs."""
+        for connection in self.connections:
+            if connection.log is not None:
+                connection.log.add(self.event.kind, self.topic, self.event.number)
+
+
+class Simulator:
+    """One simulated exchange: a market from ``seed`` in which ``rate`` things happen a second, or a recording.
+
+    Side channel: a WebSocket opened with ``?log=NAME`` is logged, and ``GET /simulator/log?name=NAME`` returns and forgets
+    ``{"streams": [[kind, symbol, channel], ...], "entries": [[index of stream, number], ...]}``, one entry for each push that was put on
+    the connection, in the order of its numbers; whole books that answer a subscription and repetitions have none. ``GET
+    /simulator/books`` and ``GET /simulator/state`` show the exchange. ``POST /simulator/pause`` and ``/simulator/resume`` stop and
+    start the market. ``POST /simulator/fault`` lets a fault stand, as ``faults`` does; or resets every connection now with ``cut``, loses
+    one change of a book with ``hole=PAIR``, ends all faults with ``clear``.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        symbols: Sequence[str] = (),
+        *,
+        seed: int = 1,
+        rate: float = 100.0,
+        faults: Iterable[str] = (),
+        capture: Sequence[CaptureLine] | None = None,
+    ) -> None:
+        exchange_type = EXCHANGES.get(venue)
+        if exchange_type is None:
+            raise UnknownVenue(venue, EXCHANGES)
+        self._recording = None if capture is None else Recording(capture, exchange_type)
+        if self._recording is not None:
+            if symbols:
+                raise SettingsError("a recording has its own symbols")
+            symbols = self._recording.symbols
+        if not symbols:
+            raise SettingsError(f"no symbols of {venue}{'' if capture is None else ' in the recording'}")
+        for symbol in symbols:
+            if not _SYMBOL.fullmatch(symbol):
+                raise UnknownSymbol(symbol, "BASE/QUOTE in capitals, such as BTC/USDT")
+        names = FAULTS if self._recording is None else OF_RECORDINGS
+        self.faults = Faults((*exchange_type.channels, *symbols), seed, tuple(names))
+        for fault in faults:
+            self.faults.set(fault)
+        self.exchange = exchange_type(tuple(dict.fromkeys(symbols)), seed, self.faults)
+        self.markets = self.exchange.trading.markets
+        self.is_paused = False
+        self._rate = rate
+        self._made = 0
+        self._started = 0.0
+        self._connections: dict[int, Connection] = {}
+        self._remembered: deque[Connection] = deque(maxlen=REMEMBERED)
+        self._numbers = count(1)
+        self._logs: dict[str, Log] = {}
+        self._requests: Counter[str] = Counter()
+        self._slow = 0
+        self._tasks = asyncio.TaskGroup()
+        self._players: dict[int, asyncio.Task[None]] = {}
+        #: By pair and kind of event: who listens to what. Only what somebody listens to is rendered.
+        self._listeners: dict[tuple[str, str], dict[Topic, list[Connection]]] = {}
+        #: By pair: a push of its book that comes after the next one.
+        self._held: dict[str, list[Delivery]] = {}
+
+    @asynccontextmanager
+    async def serving(self, port: int = 0, security: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+        """Serve on ``port`` of this machine, 0: any that is free, while the context lasts; gives the port. Raises SettingsError."""
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get(self.exchange.websocket_path, self._websocket),
+                web.get("/api/{path:.*}", self._get),
+                web.get("/simulator/log", self._get_log),
+                web.get("/simulator/books", self._get_books),
+                web.get("/simulator/state", self._get_state),
+                web.post("/simulator/pause", self._pause),
+                web.post("/simulator/resume", self._resume),
+                web.post("/simulator/fault", self._inject),
+            ]
+        )
+        app.on_shutdown.append(self._close)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, port, ssl_context=security).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise SettingsError(f"cannot serve on {HOST}:{port}: {os.strerror(error.errno or 0)}") from None
+        try:
+            # An error in the market or in a recording ends the server, instead of leaving it mute.
+            async with asyncio.TaskGroup() as self._tasks:
+                clock = self._tasks.create_task(self._run())
+                try:
+                    yield runner.addresses[0][1]
+                finally:
+                    for task in (clock, *self._players.values()):
+                        task.cancel()
+        finally:
+            await runner.cleanup()
+
+    async def _run(self) -> None:
+        self._started = time.monotonic()
+        while True:
+            if not self.is_paused and self._recording is None:
+                self._advance(time.monotonic())
+            for connection in list(self._connections.values()):
+                self._attend(connection)
+            await asyncio.sleep(TICK_S)
+
+    def _advance(self, now: float) -> None:
+        """Let happen what is due."""
+        due = int((now - self._started) * self._rate) - self._made
+        most = int(MOST_BEHIND_S * self._rate) + 1
+        if due > most:
+            self._started, self._made, due = now, 0, most
+        else:
+            self._made += due
+        now_ms = _now_ms()
+        for _ in range(due):
+            event = self.exchange.trading.next(now_ms)
+            listeners = self._listeners.get((event.market.symbol, event.kind))
+            if not listeners:
+                continue
+            if self._held or self.faults.are_any:
+                self._push_with_faults(event, listeners, now_ms)
+                continue
+            for topic, connections in listeners.items():
+                frame = framed(self.exchange.push(topic, event, now_ms).encode())
+                for connection in connections:
+                    connection.put(frame)
+                    if connection.log is not None:
+                        connection.log.add(event.kind, topic, event.number)
+
+    def _push_with_faults(self, event: Event, listeners: Mapping[Topic, Sequence[Connection]], now_ms: int) -> None:
+        symbol = event.market.symbol
+        is_book = event.kind == "orderbook"
+        if is_book and self.faults.strikes("drop"):
+            return
+        is_whole = is_book and self.faults.strikes("full")
+        deliveries = []
+        for topic, connections in listeners.items():
+            if not self.faults.hits("mute", topic.channel, symbol):
+                whole = self.exchange.whole_push(topic, event, now_ms) if is_whole else None
+                text = self.exchange.push(topic, event, now_ms) if whole is None else whole
+                deliveries.append(Delivery(event, topic, framed(text.encode()), list(connections)))
+        held = self._held.pop(symbol, None) if is_book else None
+        if held is not None:
+            for delivery in held:
+                delivery.log()
+            for delivery in (*deliveries, *held):
+                delivery.put()
+            for delivery in deliveries:
+                delivery.log()
+        elif is_book and self.faults.strikes("reorder"):
+            self._held[symbol] = deliveries
+        else:
+            is_repeated = is_book and self.faults.strikes("duplicate")
+            for delivery in deliveries:
+                delivery.put()
+                delivery.log()
+                if is_repeated:
+                    delivery.put()
+
+    def _attend(self, connection: Connection) -> None:
+        """What a connection needs at every tick."""
+        now = time.monotonic()
+        if now >= connection.next_ping:
+            connection.next_ping = now + PING_EVERY_S
+            connection.put(framed(b"", PING))
+        connection.flush(self.faults.amount("drip"))
+        cut_after = self.faults.amount("cut")
+        if cut_after and now - connection.opened >= cut_after and connection.is_open:
+            self.faults.counts["cut"] += 1
+            connection.cut()
+        elif connection.is_slow:
+            self._slow += 1
+            connection.abort()
+
+    async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
+        websocket = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, autoping=False, autoclose=False, compress=False)
+        await websocket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return websocket
+        name = request.query.get("log")
+        log = None if name is None else self._logs.setdefault(name, Log())
+        connection = Connection(next(self._numbers), websocket, transport, name, log)
+        self._connections[connection.number] = connection
+        self._remembered.append(connection)
+        try:
+            await self._read(connection)
+        finally:
+            del self._connections[connection.number]
+            self._unsubscribe(connection, list(connection.topics))
+            player = self._players.pop(connection.number, None)
+            if player is not None:
+                player.cancel()
+        return websocket
+
+    async def _read(self, connection: Connection) -> None:
+        while True:
+            message = await connection.websocket.receive()
+            if message.type is WSMsgType.TEXT:
+                self._take(connection, message.data)
+            elif message.type is WSMsgType.BINARY:
+                self._take(connection, message.data.decode(errors="replace"))
+            elif message.type is WSMsgType.PING:
+                connection.put(framed(bytes(message.data), PONG))
+            elif message.type is WSMsgType.PONG:
+                connection.pong(bytes(message.data))
+            else:
+                if message.type is WSMsgType.CLOSE:
+                    await connection.websocket.close(code=message.data or WSCloseCode.OK)
+                return
+            connection.flush(self.faults.amount("drip"))
+
+    def _take(self, connection: Connection, text: str) -> None:
+        """A client's frame."""
+        reply = self.exchange.reply(text, connection.topics, f"{connection.number:016x}", _now_ms())
+        if reply.request:
+            connection.requests[reply.request] += 1
+        answer = [] if reply.answer is None else [reply.answer]
+        if self._recording is None:
+            texts = [*reply.books, *answer] if reply.books and self.faults.strikes("early") else [*answer, *reply.books]
+        else:
+            texts = [] if reply.begun and self._recording.has_answer(reply.begun[0].channel) else answer
+        for each in texts:
+            connection.put(framed(each.encode()))
+        self._unsubscribe(connection, reply.ended)
+        self._subscribe(connection, reply.begun)
+        if self._recording is not None and reply.begun:
+            connection.subscribed = time.monotonic()
+            if connection.number not in self._players:
+                self._players[connection.number] = self._tasks.create_task(self._recording.play(connection))
+
+    def _subscribe(self, connection: Connection, topics: Sequence[Topic]) -> None:
+        for topic in topics:
+            if topic not in connection.topics:
+                connection.topics.add(topic)
+                key = topic.symbol, self.exchange.kind_of(topic.channel)
+                self._listeners.setdefault(key, {}).setdefault(topic, []).append(connection)
+
+    def _unsubscribe(self, connection: Connection, topics: Sequence[Topic]) -> None:
+        for topic in topics:
+            if topic in connection.topics:
+                connection.topics.remove(topic)
+                key = topic.symbol, self.exchange.kind_of(topic.channel)
+                self._listeners[key][topic].remove(connection)
+                if not self._listeners[key][topic]:
+                    del self._listeners[key][topic]
+                for delivery in self._held.get(topic.symbol, ()):
+                    if delivery.topic == topic and connection in delivery.connections:
+                        delivery.connections.remove(connection)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        self._requests[request.path] += 1
+        delay = self.faults.amount("slow-rest")
+        if delay:
+            self.faults.counts["slow-rest"] += 1
+            await asyncio.sleep(delay)
+        if self._recording is not None:
+            symbol = self.exchange.recorded_book(request.path, request.query)
+            body = self._recording.bodies.get(request.path) if symbol is None else await self._recording.book(symbol)
+            if body is not None:
+                return web.Response(body=body, content_type="application/json")
+            if symbol is not None:
+                return web.Response(status=503)
+        status, text = self.exchange.get(request.path, request.query, _now_ms())
+        return web.Response(status=status, text=text, content_type="application/json")
+
+    async def _get_log(self, request: web.Request) -> web.Response:
+        return _json(self._logs.setdefault(request.query.get("name", ""), Log()).take())
+
+    async def _get_books(self, request: web.Request) -> web.Response:
+        books = {}
+        for symbol, market in self.markets.items() if self._recording is None else ():
+            bids, asks = market.levels()
+            books[symbol] = {"id": market.update_id, "bids": bids, "asks": asks}
+        return _json(books)
+
+    async def _get_state(self, request: web.Request) -> web.Response:
+        connections = [
+            ConnectionState(
+                connection.number,
+                connection.log_name,
+                connection.number in self._connections,
+                sorted(connection.topics),
+                connection.requests,
+                connection.sent,
+                connection.is_played,
+            )
+            for connection in self._remembered
+        ]
+        return _json(State(self.is_paused, connections, self.faults.counts, self._requests, self._slow))
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        self.is_paused = True
+        return _json({"paused": True})
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        self._started, self._made = time.monotonic(), 0
+        self.is_paused = False
+        return _json({"paused": False})
+
+    async def _inject(self, request: web.Request) -> web.Response:
+        text = (await request.text()).strip()
+        try:
+            self._inject_now(text)
+        except SettingsError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return _json({"fault": text})
+
+    def _inject_now(self, text: str) -> None:
+        name, _, value = text.partition("=")
+        if text == "cut":
+            for connection in self._connections.values():
+                self.faults.counts["cut"] += 1
+                connection.cut()
+        elif text == "clear":
+            self.faults.clear()
+        elif name == "hole" and self._recording is None:
+            if value not in self.markets:
+                raise SettingsError(f"fault {text!r} is not of the form hole=PAIR; known: {', '.join(self.markets)}")
+            self.faults.counts["hole"] += 1
+            self.markets[value].move()
+        else:
+            self.faults.set(text)
+
+    async def _close(self, app: web.Application) -> None:
+        """Say goodbye to every client, and wait a moment for their answers."""
+        closing = [
+            asyncio.create_task(connection.websocket.close(code=WSCloseCode.GOING_AWAY)) for connection in self._connections.values()
+        ]
+        if closing:
+            await asyncio.wait(closing, timeout=2 * CLOSE_TIMEOUT_S)
+        for connection in list(self._connections.values()):
+            connection.abort()
+
+
+async def serve_until_signal(simulator: Simulator, port: int, security: ssl.SSLContext | None, ready: Callable[[int], None]) -> None:
+    """Serve until SIGTERM or SIGINT; ``ready`` is told the port."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with simulator.serving(port, security) as bound:
+        ready(bound)
+        await stopped.wait()
+
+
+def security_of(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS with a certificate chain and its key, both PEM. Raises SettingsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one.
+        raise SettingsError(f"cannot use certificate {certificate} with key {key}: {error.strerror or error}") from None
+    return context
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
