@@ -181,7 +181,7 @@ def simulate_command(
     if (certificate is None) != (key is None):
         raise SettingsError("a certificate and its key belong together")
     security = security_of(certificate, key) if certificate and key else None
-    pairs = () if capture and symbols is None else tuple((symbols or ",".join(SYMBOLS)).split(","))
+    pairs = tuple(symbols.split(",")) if symbols is not None else () if capture else SYMBOLS
     lines = read_capture(capture) if capture else None
     simulator = Simulator(venue, pairs, seed=seed, rate=rate, faults=fault or (), capture=lines)
 

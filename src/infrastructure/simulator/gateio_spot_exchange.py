@@ -145,10 +145,9 @@ class GateioSpotExchange:
             asked = self._topics(channel, event, request.get("payload"))
             if event == "unsubscribe":
                 return Reply(_message(request, now_ms, channel, event, **echo, result={"status": "success"}), event, ended=asked)
-            targets = [target for topic in asked for target in (topic.channel, topic.symbol)]
-            if self._faults.hits("unanswered", *targets):
+            if self._faults.hits("unanswered", channel):
                 return Reply(None, event)
-            for target in targets:
+            for target in (channel, *(topic.symbol for topic in asked)):
                 if self._faults.hits("refuse", target):
                     raise Refused(2, f"subscription refused: {target}")
             for topic in asked:

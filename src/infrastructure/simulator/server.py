@@ -150,7 +150,8 @@ class Simulator:
             ]
         )
         app.on_shutdown.append(self._close)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
+        # Whoever no longer waits for a recorded book must not be handed it.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S, handler_cancellation=True)
         await runner.setup()
         try:
             await web.TCPSite(runner, HOST, port, ssl_context=security).start()
@@ -195,6 +196,7 @@ class Simulator:
             if self._held or self.faults.are_any:
                 self._push_with_faults(event, listeners, now_ms)
                 continue
+            # The same as with faults, in as few steps as it takes.
             for topic, connections in listeners.items():
                 frame = framed(self.exchange.push(topic, event, now_ms).encode())
                 for connection in connections:

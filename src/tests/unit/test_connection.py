@@ -47,10 +47,10 @@ def connecting_to(socket: Socket | ConnectFailed) -> Connect:
     async def connect(url: str, on_frame: object, on_loss: object, **settings: object) -> Socket:
         if isinstance(socket, ConnectFailed):
             raise socket
-        socket.on_loss = on_loss  # type: ignore[assignment,method-assign]
+        socket.on_loss = on_loss  # type: ignore[assignment]
         return socket
 
-    return connect  # type: ignore[return-value]
+    return connect
 
 
 async def opened(connection: Connection, socket: Socket | ConnectFailed) -> Connection:

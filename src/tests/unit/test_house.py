@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "networking.websocket.fake_transport",
     ),
     ("networking.websocket.wiring", "networking.websocket.connection", "networking.websocket.__init__"),
-    ("networking.websocket.pipeline",),
+    ("networking.websocket.pipeline", "networking.websocket.repairs", "networking.websocket.subscriber"),
     ("networking.websocket.ws_manager",),
     ("config",),
     ("feed", "capture"),

@@ -4,7 +4,7 @@
        ^                '------------------- data ------------------------^
        '-- not answered in time, and from every stage when the connection is lost
 
-    any stage --drop--> LEAVING --answered, or the connection lost--> gone
+    whatever was asked for --drop--> LEAVING --answered, or the connection lost--> gone
 
 Only subscriptions are held here, so nothing else can be sent again after a connection is lost.
 """

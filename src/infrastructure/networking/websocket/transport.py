@@ -27,7 +27,7 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC
-from typing import Any, cast
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl
 
 from picows import (
@@ -53,6 +53,9 @@ Address = tuple[int, Any]
 #: Host and port to the addresses to be tried, in this order; asked anew for each attempt. Raises OSError.
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
+#: What one read brings at most, and so what comes at most after ``pause``.
+_READ_BYTES = 64 * 1024
+_LONGEST_CONTROL = 127  # bytes of a frame that may stand inside a message
 _BODY_SHOWN = 200
 #: Shorter ones would black out ordinary words.
 _SHORTEST_SECRET = 6
@@ -233,8 +236,6 @@ def _told_to_nobody(loss: Loss) -> None:
 class _WebSocket(WSListener, asyncio.BufferedProtocol):
     """One WebSocket: a Transport to its user, a listener to picows, and the protocol of its socket, in front of picows' own."""
 
-    get_buffer: Callable[[int], Any]  # type: ignore[assignment]  # picows' own, with no call in between
-
     def __init__(self, where: str, on_frame: OnFrame, on_loss: OnLoss, settings: TransportSettings, clock: Clock) -> None:
         self._where = where
         self._on_frame = on_frame
@@ -255,12 +256,15 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         #: More waits to be sent than should.
         self._is_congested = False
         self._ws: WSTransport | None = None
-        self._inner: asyncio.BufferedProtocol | None = None
+        #: picows' protocol, of which its types know nothing.
+        self._inner: Any = None
         self._timer: asyncio.TimerHandle | None = None
         #: The message whose end has not come.
         self._parts: bytearray | None = None
         #: How many bytes of this read follow the last frame completed by it; -1 if none was.
         self._tail = -1
+        #: How many bytes have come of the frame whose end has not.
+        self._pending = 0
         self._received_ns = 0
         # By the monotonic clock: the last read, the last ping, since when a frame or message is unfinished, since when nothing is read.
         self._heard_ns = 0
@@ -297,6 +301,7 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
                 logger_name=_SILENCE,
                 enable_auto_pong=False,
                 max_frame_size=self._max_bytes,
+                read_buffer_init_size=2 * _READ_BYTES,
                 extra_headers=headers,
                 max_redirects=0,
                 use_aiofastnet=False,
@@ -378,29 +383,39 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
 
     # The socket's protocol
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # picows doubles its buffer whenever a read fills it, up to all that the kernel can hold.
+        room: memoryview = self._inner.get_buffer(sizehint)
+        return room[:_READ_BYTES]
+
     def buffer_updated(self, nbytes: int) -> None:
         ws = self._ws
-        if ws is None or self._inner is None or (self._loss is not None and not self._is_closing):
+        if ws is None or (self._loss is not None and not self._is_closing):
             return  # What comes after the end is nobody's.
         self._heard_ns = heard_ns = self._clock.monotonic_ns()
         self._received_ns = heard_ns + self._clock.offset_ns
         self._tail = -1
         self._inner.buffer_updated(nbytes)
         if self._tail < 0:
-            if self._unfinished_ns is None:
-                self._unfinished_ns = heard_ns
-        elif self._parts is None:
-            self._unfinished_ns = heard_ns if self._tail else None
+            self._pending += nbytes
+        else:
+            self._pending = self._tail
+            if self._parts is None:
+                self._unfinished_ns = None
+        if self._pending and self._unfinished_ns is None:
+            self._unfinished_ns = heard_ns
         if ws.is_close_frame_sent:
             self._loss = self._loss or _objection(ws)
             self._is_closing = False
             self._part()
+        elif self._parts is not None and len(self._parts) + self._pending > self._max_bytes + _LONGEST_CONTROL:
+            self._refuse(_TOO_BIG, f"a message of more than {self._max_bytes} bytes")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        ws, inner = self._ws, self._inner
-        if ws is None or inner is None:
+        ws = self._ws
+        if ws is None:
             return
-        inner.connection_lost(exc)
+        self._inner.connection_lost(exc)
         _forget_exception(ws)
         cut = Loss(LossCause.RESET if isinstance(exc, ConnectionError) else LossCause.CUT, reason=str(exc or ""))
         self._loss = loss = self._loss or _objection(ws) or cut
@@ -409,7 +424,7 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         on_loss = self._on_loss
         # Nothing may keep anything else alive: not this its user, and not TLS, in a circle of its own, this.
         self._ws = self._inner = self._parts = None
-        del self.get_buffer, self._on_frame, self._on_loss
+        del self._on_frame, self._on_loss
         ws.underlying_transport.set_protocol(asyncio.BufferedProtocol())
         on_loss(loss)
 
@@ -425,8 +440,7 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         self._ws = transport
         self._has_opened = True
         below = transport.underlying_transport
-        self._inner = cast(asyncio.BufferedProtocol, below.get_protocol())
-        self.get_buffer = self._inner.get_buffer
+        self._inner = below.get_protocol()
         below.set_protocol(self)
         self._heard_ns = self._clock.monotonic_ns()
         self._received_ns = self._heard_ns + self._clock.offset_ns
@@ -486,7 +500,7 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         if code is not None and not may_be_sent(code):
             self._refuse(_PROTOCOL_ERROR, f"close code {code}")
             return
-        self._loss = Loss(LossCause.CLOSED_BY_VENUE, code or _NO_CODE, payload[2:].decode())
+        self._loss = Loss(LossCause.CLOSED_BY_VENUE, code or _NO_CODE, excerpt(payload[2:].decode(), ()))
         self._answer_and_part(close_payload(code))
 
     # The end: decided once, told by connection_lost
@@ -573,8 +587,8 @@ def _forget_exception(ws: WSTransport) -> None:
     """Take the error that picows keeps for whoever waits for the end, or asyncio reports that nobody did."""
     try:
         ws.wait_disconnected().send(None)
-    except (StopIteration, WSProtocolError, MemoryError):
-        pass
+    except (StopIteration, WSProtocolError, MemoryError) as error:
+        error.__traceback__ = None  # which holds this frame, and so ``ws``, which holds the error
 
 
 def _refused(code: int, reason: str) -> Loss:

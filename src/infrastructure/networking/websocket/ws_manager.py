@@ -3,15 +3,13 @@
 import asyncio
 import random
 import ssl
-import time
 from collections import deque
-from collections.abc import Collection, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
 import msgspec
 
-from infrastructure.book_sync import FetchSnapshot, Request, Resubscribe
 from infrastructure.clock import Clock
 from infrastructure.errors import (
     AwaitedInsideCallback,
@@ -19,9 +17,7 @@ from infrastructure.errors import (
     GaveUp,
     HandshakeRefused,
     NotConnected,
-    RequestFailed,
     SettingsError,
-    SubscriptionUnanswered,
     TickrailError,
 )
 from infrastructure.events import Architecture
@@ -34,7 +30,8 @@ from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.link import Connect, Loss
 from infrastructure.networking.websocket.marker import Marker, Switch, SwitchReceipt
 from infrastructure.networking.websocket.pipeline import LaneType, Pipeline, architecture_named
-from infrastructure.networking.websocket.reconnect import GiveUp, Reconnection, delays
+from infrastructure.networking.websocket.reconnect import GiveUp, Reconnection
+from infrastructure.networking.websocket.repairs import Repairs
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
 from infrastructure.networking.websocket.strategies.interfaces import (
@@ -42,21 +39,10 @@ from infrastructure.networking.websocket.strategies.interfaces import (
     ConnectionHandler,
     ConnectionState,
     MessageHandler,
-    SubscriptionAction,
 )
-from infrastructure.networking.websocket.subscriptions import Stage, Subscriptions
+from infrastructure.networking.websocket.subscriber import Key, Subscriber, answers, encoded, without_option
 from infrastructure.session import Emission, Session
-from infrastructure.venue import Acknowledgement, SubscriptionRequest, Venue, check_symbol
-
-#: Channel, with its option, and unified symbol.
-Key = tuple[str, str]
-
-#: How often a subscription that got no answer is asked for, before whoever wants it is told.
-ASK_LIMIT = 2
-#: How often answers are looked for, in parts of the time they may take.
-CHECK_SHARE = 0.2
-#: Waits before a repair that did not succeed is tried again: snapshots that are too old, subscriptions without a whole book.
-REPAIR_DELAYS = ReconnectSettings(first_delay_s=0.25, max_delay_s=15.0)
+from infrastructure.venue import Venue
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -109,7 +95,14 @@ class WebSocketManager(Pipeline):
         self._connect = connect
         self._chance = chance or random.Random()
         self._rest = Rest(settings.rest_address, per_minute=settings.snapshots_per_minute, ssl_context=ssl_context, chance=self._chance)
-        self._subscriptions = Subscriptions(venue.name, settings.subscribe_timeout_s)
+        self._subscriber = Subscriber(
+            venue,
+            None if strategies is None else strategies.subscription_strategy,
+            settings.subscribe_timeout_s,
+            lambda: self._connection,
+            lambda error, channel: self._report("unanswered", str(error), channel),
+        )
+        self._repairs = Repairs(venue, self._rest, self._in_lane, self._subscriber.renew, settings.subscribe_timeout_s, self._chance)
         self._connection_handler = connection_handler
         self._states: deque[ConnectionState] = deque()
         self._state = ConnectionState.DISCONNECTED
@@ -120,10 +113,6 @@ class WebSocketManager(Pipeline):
         self._supervisor: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] | None = None
         self._cut: Marker | None = None
-        self._waiters: dict[Key, list[asyncio.Future[None]]] = {}
-        self._unanswered: dict[Key, int] = {}
-        self._check: asyncio.TimerHandle | None = None
-        self._repairs: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._closing: asyncio.Task[None] | None = None
         self._applying = asyncio.Lock()
         #: Why the venue was given up, if it was.
@@ -131,7 +120,7 @@ class WebSocketManager(Pipeline):
         self.connects = 0
         self.last_loss: Loss | None = None
         super().__init__(
-            Session(venue, None, self._repair_soon, self._answered, self._flowing),
+            Session(venue, None, self._repairs.soon, self._subscriber.answered, self._flowing),
             first,
             handler=handler or PublicWebSocketHandler(),
             strategies=self._strategies,
@@ -143,7 +132,7 @@ class WebSocketManager(Pipeline):
         )
 
     def __repr__(self) -> str:
-        return f"<WebSocketManager {self.venue.name} {self.architecture.value} {self._state.value} {self._subscriptions!r}>"
+        return f"<WebSocketManager {self.venue.name} {self.architecture.value} {self._state.value} {self._subscriber!r}>"
 
     async def __aenter__(self) -> Self:
         is_open = False
@@ -183,10 +172,9 @@ class WebSocketManager(Pipeline):
         self._channels = self._channel_names(default_channels)
         symbols = self.settings.symbols if symbols is None else tuple(symbols)
         self.settings = _replaced(self.settings, {"symbols": symbols, "channels": self._channels})
-        keys = self._want(symbols, self._channels)
         policy = self.settings.reconnect if self._foreign is None else _policy_of(self._foreign, self.settings.reconnect)
         self._reconnection = Reconnection(self.venue.name, policy, self._chance)
-        waiters = self._wait_for(keys)
+        waiters = self._subscriber.want(_streams(self._channels, symbols))
         self._opened = opened = asyncio.get_running_loop().create_future()
         self._supervisor = self._spawn(self._supervise(opened))
         self._supervisor.add_done_callback(self._supervised)
@@ -196,8 +184,8 @@ class WebSocketManager(Pipeline):
             has_opened = True
         finally:
             if not has_opened:
-                _cancel(waiters)
-        await _all(waiters)
+                self._subscriber.close()
+        await answers(waiters)
 
     async def subscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
         """Add streams; returns when the venue has acknowledged them. Raises as ``initialize``.
@@ -205,22 +193,20 @@ class WebSocketManager(Pipeline):
         While the connection is down they wait for the next one.
         """
         self._require_begun("subscribe()")
-        keys = self._want(symbols, self._channels if channels is None else self._channel_names(channels))
-        waiters = self._wait_for(keys)
-        await self._ask()
-        await _all(waiters)
+        waiters = self._subscriber.want(_streams(self._channel_names(channels), symbols))
+        await self._subscriber.ask()
+        await answers(waiters)
 
     async def unsubscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
         """End streams; returns when the venue has acknowledged it. Their books can no longer be read, and no Gap is announced."""
         self._require_begun("unsubscribe()")
-        names = self._channels if channels is None else self._channel_names(channels)
-        await self._end([(name, symbol) for name in names for symbol in symbols])
+        await self._end(_streams(self._channel_names(channels), symbols))
 
     async def send_message(self, message: Mapping[str, Any]) -> None:
         """Send one JSON message. It is never sent again: after a reconnect only subscriptions are. Raises NotConnected."""
         if self._connection is None:
             raise NotConnected(self.venue.name)
-        self._connection.send_text(_encode(message))
+        self._connection.send_text(encoded(message))
 
     def switch(self, architecture: Architecture | str, scope: str = "all") -> Switch:
         """Hand all later frames to ``architecture``; awaiting what this returns gives the receipt. ``scope``: ``all`` or ``public``.
@@ -250,28 +236,25 @@ class WebSocketManager(Pipeline):
             ]
             if fixed:
                 raise SettingsError(f"{', '.join(fixed)} cannot change on a live connection; open another manager")
-            wanted, before = self._streams_of(settings), self._streams_of(now)
-            added = sorted(wanted - set(self._subscriptions.wanted()))
-            ended = sorted(before - wanted)
-            for channel, symbol in added:
-                self._subscriptions.want(channel, [symbol])
-            waiters = self._wait_for(added)
-            await self._ask()
+            channels = self._channel_names(settings.channels)
+            wanted = set(_streams(channels, settings.symbols))
+            added = sorted(wanted - self._subscriber.wanted)
+            ended = sorted(set(_streams(self._channel_names(now.channels), now.symbols)) - wanted)
+            waiters = self._subscriber.want(added)
+            await self._subscriber.ask()
             try:
-                await _all(waiters)
+                await answers(waiters)
             except TickrailError:
                 await self._end_quietly(added)
                 raise
             await self._end_quietly(ended)
-            self._channels = self._channel_names(settings.channels)
+            self._channels = channels
             receipt = None
-            if settings.architecture is not self.architecture:
+            # Held against the switch that was asked for last, which the lane may not have reached.
+            if settings.architecture is not self.settings.architecture:
                 receipt = await super().switch(settings.architecture)
             self.settings = settings
             return Applied(tuple(added), tuple(ended), receipt)
-
-    def _streams_of(self, settings: ExchangeSettings) -> set[Key]:
-        return {(channel, symbol) for channel in self._channel_names(settings.channels) for symbol in settings.symbols}
 
     def get_performance_metrics(self) -> dict[str, Any]:
         """Figures by name, for code that reads them so; ``metrics()`` and ``accounting`` say more."""
@@ -356,7 +339,7 @@ class WebSocketManager(Pipeline):
                 ssl_context=self._ssl_context,
             )
         except ConnectFailed as error:
-            self._lane.call("failure", partial(self._session.report, "connect", str(error)))
+            self._report("connect", str(error))
             return error
         opened_at = asyncio.get_running_loop().time()
         self.connects += 1
@@ -372,7 +355,7 @@ class WebSocketManager(Pipeline):
             self._tell(connection.state)
             if connection.is_open:
                 connection.learn(Fact.ASKED)
-                await self._ask()
+                await self._subscriber.ask()
             if not opened.done():
                 opened.set_result(None)
             loss = await connection.end()
@@ -390,13 +373,8 @@ class WebSocketManager(Pipeline):
 
     def _lost(self, loss: Loss) -> list[Emission]:
         """In the lane, after the last frame of the connection."""
-        self._subscriptions.disconnected()
-        for key in [key for key in self._waiters if self._subscriptions.stage(*key) is None]:
-            self._settle(key)  # It was to be ended, and that it is.
-        self._unanswered.clear()
-        for task in self._repairs.values():
-            task.cancel()
-        self._repairs.clear()
+        self._subscriber.disconnected()
+        self._repairs.cancel()
         code = None if loss.code is None else str(loss.code)
         return [*self._session.report("disconnected", str(loss), code=code), *self._session.disconnect()]
 
@@ -419,7 +397,7 @@ class WebSocketManager(Pipeline):
             task.cancel()
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._lane.call("failure", partial(self._session.report, what, f"{type(error).__name__}: {error}"))
+            self._report(what, f"{type(error).__name__}: {error}")
             return None
         return None if task.cancelled() else task.result()
 
@@ -429,93 +407,20 @@ class WebSocketManager(Pipeline):
     def _give_up(self, error: TickrailError) -> None:
         self.failure = error
         self._tell(ConnectionState.ERROR)
-        self._lane.call("failure", partial(self._session.report, "gave up", str(error)))
+        self._report("gave up", str(error))
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)
-        for key in list(self._waiters):
-            self._settle(key, error)
+        self._subscriber.give_up(error)
 
     # Streams.
 
-    def _want(self, symbols: Collection[str], channels: Sequence[str]) -> list[Key]:
-        """Add streams; returns those that the venue has not agreed to yet."""
-        for symbol in symbols:
-            check_symbol(symbol)
-        for channel in channels:
-            self._subscriptions.want(channel, list(symbols))
-        keys = [(channel, symbol) for channel in channels for symbol in symbols]
-        return [key for key in keys if self._subscriptions.stage(*key) in (Stage.WANTED, Stage.ASKED)]
-
-    def _wait_for(self, keys: Sequence[Key]) -> list[asyncio.Future[None]]:
-        if self._foreign is not None:
-            return []  # What a foreign set asks for is not numbered, and its answers are its own affair.
-        loop = asyncio.get_running_loop()
-        waiters = []
-        for key in keys:
-            waiter = loop.create_future()
-            waiter.add_done_callback(_retrieved)
-            self._waiters.setdefault(key, []).append(waiter)
-            waiters.append(waiter)
-        return waiters
-
-    def _settle(self, key: Key, error: TickrailError | None = None) -> bool:
-        """Tell whoever waits for ``key``; False when nobody does."""
-        waiters = [waiter for waiter in self._waiters.pop(key, []) if not waiter.done()]
-        for waiter in waiters:
-            if error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
-        return bool(waiters)
-
-    async def _ask(self) -> None:
-        """Ask for every stream that is wanted and has not been asked for on this connection."""
-        connection = self._connection
-        if connection is None or not connection.is_open:
-            return
-        for channel, symbols in self._subscriptions.to_ask().items():
-            if self._foreign is None:
-                self._send(self._requests(SubscriptionAction.SUBSCRIBE, channel, symbols))
-            else:
-                messages = await self._foreign.subscription_strategy.create_subscription_messages(
-                    SubscriptionAction.SUBSCRIBE, symbols, [channel]
-                )
-                self._subscriptions.asked([SubscriptionRequest("subscribe", channel, tuple(symbols), {})], self._now())
-                for message in messages:
-                    connection.send_text(_encode(message))
-
-    def _requests(self, action: SubscriptionAction, channel: str, symbols: Sequence[str]) -> list[SubscriptionRequest]:
-        next_id = self._subscriptions.next_id
-        return self.venue.codec.subscription_requests(action.value, channel, symbols, int(time.time()), next_id)
-
-    def _send(self, requests: Sequence[SubscriptionRequest]) -> None:
-        if self._connection is None or not self._connection.is_open:
-            return
-        self._subscriptions.asked(requests, self._now())
-        for request in requests:
-            self._connection.send_text(_encode(request.message))
-        self._check_later()
-
-    async def _end(self, keys: Sequence[Key]) -> None:
+    async def _end(self, keys: Collection[Key]) -> None:
         """Unsubscribe what is no longer wanted, and forget it."""
-        known = [(channel, symbol) for channel, symbol in keys if self._subscriptions.drop(channel, [symbol])]
-        waiters = self._wait_for(known) if self.is_connected() else []
-        by_channel: dict[str, list[str]] = {}
-        for channel, symbol in known:
-            by_channel.setdefault(channel, []).append(symbol)
-        for channel, symbols in by_channel.items():
-            if self._foreign is None:
-                self._send(self._requests(SubscriptionAction.UNSUBSCRIBE, channel, symbols))
-            elif self.is_connected():
-                for message in await self._foreign.subscription_strategy.create_subscription_messages(
-                    SubscriptionAction.UNSUBSCRIBE, symbols, [channel]
-                ):
-                    await self.send_message(message)
         try:
-            await _all(waiters)
+            await self._subscriber.end(keys)
         finally:
             for channel, symbol in keys:
-                self._lane.call("forget", partial(self._session.forget, _without_option(channel), symbol))
+                self._in_lane(Session.forget, without_option(channel), symbol)
 
     async def _end_quietly(self, keys: Sequence[Key]) -> None:
         """As ``_end``; that the venue did not answer, or refused, has been told as an event."""
@@ -524,92 +429,23 @@ class WebSocketManager(Pipeline):
         except TickrailError:
             pass
 
-    def _answered(self, answer: Acknowledgement) -> None:
-        answered = self._subscriptions.acknowledge(answer)
-        if answered is None:
-            return
-        request = answered.request
-        for key in self._keys_of(request):
-            self._unanswered.pop(key, None)
-            if answered.error is None and request.action == "subscribe":
-                self._session.expect(_without_option(key[0]), key[1])
-            self._settle(key, answered.error)
-
     def _flowing(self, channel: str, symbol: str) -> None:
         if self._connection is None or (self._cut is not None and not self._cut.is_done):
             return  # A frame of the connection before, handled late.
-        self._subscriptions.flowing(channel, symbol)
+        self._subscriber.flowing(channel, symbol)
         self._connection.learn(Fact.DATA)
 
-    def _check_later(self) -> None:
-        if self._check is None and self._subscriptions.is_waiting:
-            check_s = self.settings.subscribe_timeout_s * CHECK_SHARE
-            self._check = asyncio.get_running_loop().call_later(check_s, self._check_answers)
-
-    def _check_answers(self) -> None:
-        self._check = None
-        timeout_s = self.settings.subscribe_timeout_s
-        for request in self._subscriptions.overdue(self._now()):
-            keys = self._keys_of(request)
-            for key in keys:
-                self._unanswered[key] = self._unanswered.get(key, 0) + 1
-            if all(self._unanswered[key] < ASK_LIMIT for key in keys):
-                self._send(self._requests(SubscriptionAction(request.action), request.channel, request.symbols))
-                continue
-            error = SubscriptionUnanswered(self.venue.name, request.channel, request.symbols, timeout_s * ASK_LIMIT)
-            self._lane.call("failure", partial(self._session.report, "unanswered", str(error), _without_option(request.channel)))
-            for key in keys:
-                self._unanswered.pop(key, None)
-                self._settle(key, error)
-        self._check_later()
-
-    def _keys_of(self, request: SubscriptionRequest) -> list[Key]:
-        return [(request.channel, symbol) for symbol in request.symbols]
-
     def _channel_names(self, channels: Sequence[str] | None) -> tuple[str, ...]:
-        names = self.settings.channels if channels is None else channels
+        """The venue's names of channels, those of ``initialize`` or the settings where none are given."""
+        names = (self._channels or self.settings.channels) if channels is None else channels
         return tuple(dict.fromkeys(self.venue.channel_named(name) for name in names))
 
-    # Books.
+    def _in_lane(self, action: Callable[..., Sequence[Emission]], *arguments: object) -> Marker:
+        """Run a method of the session between two frames."""
+        return self._lane.call(action.__name__, partial(action, self._session, *arguments))
 
-    def _repair_soon(self, request: Request) -> None:
-        key = (request.channel, request.symbol)
-        earlier = self._repairs.pop(key, None)
-        if earlier is not None and earlier is not asyncio.current_task():
-            earlier.cancel()
-        self._repairs[key] = self._spawn(self._repair(request))
-
-    async def _repair(self, request: Request) -> None:
-        if request.attempt > 1:
-            waits = delays(REPAIR_DELAYS, self._chance)
-            for _ in range(request.attempt - 2):
-                next(waits)
-            await asyncio.sleep(next(waits))
-        if isinstance(request, FetchSnapshot):
-            await self._fetch(request)
-        else:
-            await self._resubscribe(request)
-
-    async def _fetch(self, request: FetchSnapshot) -> None:
-        venue = self.venue
-        query = {venue.snapshot_symbol_key: venue.codec.native_symbol(request.symbol), **venue.snapshot_query}
-        try:
-            body = await self._rest.get(venue.snapshot_path, query)
-        except RequestFailed as error:
-            self._lane.call("request_failed()", partial(self._session.request_failed, request, str(error)))
-        else:
-            self._lane.call("snapshot()", partial(self._session.snapshot, request.symbol, body, request.epoch))
-
-    async def _resubscribe(self, request: Resubscribe) -> None:
-        for channel, symbol in self._subscriptions.wanted():
-            if symbol == request.symbol and _without_option(channel) == request.channel:
-                if self._subscriptions.drop(channel, [symbol]):
-                    self._send(self._requests(SubscriptionAction.UNSUBSCRIBE, channel, [symbol]))
-                self._subscriptions.want(channel, [symbol])
-        await self._ask()
-        await asyncio.sleep(self.settings.subscribe_timeout_s)
-        reason = f"no whole book came within {self.settings.subscribe_timeout_s:g} s"
-        self._lane.call("request_failed()", partial(self._session.request_failed, request, reason))
+    def _report(self, kind: str, text: str, channel: str | None = None) -> None:
+        self._in_lane(Session.report, kind, text, channel)
 
     # The end.
 
@@ -619,12 +455,10 @@ class WebSocketManager(Pipeline):
         connection = self._connection
         for task in list(self._tasks):
             task.cancel()
-        for waiters in self._waiters.values():
-            _cancel(waiters)
+        self._repairs.cancel()
+        self._subscriber.close()
         if self._opened is not None:
             self._opened.cancel()
-        if self._check is not None:
-            self._check.cancel()
         try:
             async with asyncio.timeout_at(deadline):
                 if connection is not None:
@@ -663,9 +497,6 @@ class WebSocketManager(Pipeline):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
     def _pause(self) -> None:
         if self._connection is not None:
@@ -730,28 +561,5 @@ def _policy_of(strategies: WebSocketStrategySet, settings: ReconnectSettings) ->
     )
 
 
-async def _all(waiters: Sequence[asyncio.Future[None]]) -> None:
-    """Wait for all; raises the first error once every one has its answer."""
-    if waiters:
-        await asyncio.wait(waiters)
-        for waiter in waiters:
-            waiter.result()
-
-
-def _cancel(waiters: Iterable[asyncio.Future[None]]) -> None:
-    for waiter in waiters:
-        waiter.cancel()
-
-
-def _retrieved(waiter: asyncio.Future[None]) -> None:
-    """Whoever waited may have gone; its error has been told as an event as well."""
-    if not waiter.cancelled():
-        waiter.exception()
-
-
-def _without_option(channel: str) -> str:
-    return channel.partition(":")[0]
-
-
-def _encode(message: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(message).decode()
+def _streams(channels: Sequence[str], symbols: Collection[str]) -> list[Key]:
+    return [(channel, symbol) for channel in channels for symbol in symbols]

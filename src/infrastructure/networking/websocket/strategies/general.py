@@ -23,6 +23,7 @@ from infrastructure.networking.websocket.strategies.interfaces import (
 from infrastructure.session import Session
 from infrastructure.venue import Message, Venue
 
+
 class VenueConnectionStrategy(ConnectionStrategy):
     """Connects to a venue's public address and sends the venue's own ping."""
 

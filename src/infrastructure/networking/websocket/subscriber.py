@@ -1,0 +1,238 @@
+"""Asks a venue for streams over whatever connection is open, and tells whoever waits what became of it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from infrastructure.errors import SubscriptionUnanswered, TickrailError
+from infrastructure.networking.websocket.connection import Connection
+from infrastructure.networking.websocket.strategies.interfaces import SubscriptionAction, SubscriptionStrategy
+from infrastructure.networking.websocket.subscriptions import Stage, Subscriptions
+from infrastructure.venue import Acknowledgement, SubscriptionRequest, Venue, check_symbol
+
+#: Channel, with its option, and unified symbol.
+Key = tuple[str, str]
+Waiters = Sequence[asyncio.Future[None]]
+
+#: How often a subscription that got no answer is asked for, before whoever wants it is told.
+ASK_LIMIT = 2
+#: How often answers are looked for, in parts of the time they may take.
+CHECK_SHARE = 0.2
+
+
+class Subscriber:
+    """The subscriptions of one venue, sent, answered and waited for.
+
+    With a ``foreign`` strategy its messages are sent; they are not numbered, and their answers are its own affair, so nobody waits for
+    them. ``connection`` gives the present connection; ``tell`` is handed what nobody may be waiting for: error and channel.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        foreign: SubscriptionStrategy | None,
+        timeout_s: float,
+        connection: Callable[[], Connection | None],
+        tell: Callable[[TickrailError, str], None],
+    ) -> None:
+        self._venue = venue
+        self._foreign = foreign
+        self._timeout_s = timeout_s
+        self._connection = connection
+        self._tell = tell
+        self._subscriptions = Subscriptions(venue.name, timeout_s)
+        #: By what was asked, channel and symbol: who waits for its answer.
+        self._waiters: dict[tuple[SubscriptionAction, Key], list[asyncio.Future[None]]] = {}
+        self._unanswered: dict[Key, int] = {}
+        self._check: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return repr(self._subscriptions)
+
+    @property
+    def wanted(self) -> set[Key]:
+        """Everything that is wanted, however far it has come."""
+        return set(self._subscriptions.wanted())
+
+    def want(self, keys: Collection[Key]) -> Waiters:
+        """Add streams; returns what to wait for, for those that the venue has not agreed to yet. ``ask`` must follow."""
+        for _, symbol in keys:
+            check_symbol(symbol)
+        for channel, symbol in keys:
+            self._subscriptions.want(channel, [symbol])
+        unsettled = [key for key in keys if self._subscriptions.stage(*key) in (Stage.WANTED, Stage.ASKED)]
+        return self._wait_for(SubscriptionAction.SUBSCRIBE, unsettled)
+
+    async def ask(self) -> None:
+        """Ask for every stream that is wanted and has not been asked for on this connection."""
+        for channel, symbols in self._subscriptions.to_ask().items():
+            await self._request(SubscriptionAction.SUBSCRIBE, channel, symbols)
+
+    async def end(self, keys: Collection[Key]) -> None:
+        """Ask for the end of streams and wait for the answers; raises the first error."""
+        by_channel: dict[str, list[str]] = {}
+        for channel, symbol in keys:
+            if self._subscriptions.drop(channel, [symbol]):
+                by_channel.setdefault(channel, []).append(symbol)
+        waiters: list[asyncio.Future[None]] = []
+        for channel, symbols in by_channel.items():
+            if self._is_open:
+                waiters += self._wait_for(SubscriptionAction.UNSUBSCRIBE, [(channel, symbol) for symbol in symbols])
+            await self._request(SubscriptionAction.UNSUBSCRIBE, channel, symbols)
+        await answers(waiters)
+
+    async def renew(self, channel: str, symbol: str) -> None:
+        """End a stream and ask for it again, without waiting; ``channel`` is without its option."""
+        for name, wanted in self._subscriptions.wanted():
+            if wanted == symbol and without_option(name) == channel:
+                if self._subscriptions.drop(name, [symbol]):
+                    await self._request(SubscriptionAction.UNSUBSCRIBE, name, [symbol])
+                self._subscriptions.want(name, [symbol])
+        await self.ask()
+
+    def answered(self, answer: Acknowledgement) -> list[Key]:
+        """The venue answered; returns the streams that it agreed to send, without options."""
+        found = self._subscriptions.acknowledge(answer)
+        if found is None:
+            return []
+        action = SubscriptionAction(found.request.action)
+        agreed = []
+        for key in _keys_of(found.request):
+            stage = self._subscriptions.stage(*key)
+            is_agreed = action is SubscriptionAction.SUBSCRIBE and stage in (Stage.ACKNOWLEDGED, Stage.FLOWING)
+            # Of a stream that was asked for anew meanwhile this answer says nothing.
+            if is_agreed or stage is None or action is SubscriptionAction.UNSUBSCRIBE:
+                self._unanswered.pop(key, None)
+                self._settle(action, key, found.error)
+            if is_agreed:
+                agreed.append((without_option(key[0]), key[1]))
+        return agreed
+
+    def flowing(self, channel: str, symbol: str) -> None:
+        """The first data of a stream came on this connection."""
+        self._subscriptions.flowing(channel, symbol)
+
+    def disconnected(self) -> None:
+        """The connection is lost: what is wanted is to be asked for again, and what was to be ended has ended."""
+        self._subscriptions.disconnected()
+        self._unanswered.clear()
+        for action, key in list(self._waiters):
+            if self._subscriptions.stage(*key) is None:
+                self._settle(action, key)
+
+    def give_up(self, error: TickrailError) -> None:
+        """There will be no connection any more."""
+        for action, key in list(self._waiters):
+            self._settle(action, key, error)
+
+    def close(self) -> None:
+        """Nobody need wait any longer."""
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.cancel()
+        if self._check is not None:
+            self._check.cancel()
+
+    @property
+    def _is_open(self) -> bool:
+        connection = self._connection()
+        return connection is not None and connection.is_open
+
+    async def _request(self, action: SubscriptionAction, channel: str, symbols: Sequence[str]) -> None:
+        """Send it, if there is a connection; otherwise the next one asks for all that is wanted then."""
+        if self._foreign is None:
+            self._request_numbered(action, channel, symbols)
+            return
+        messages = await self._foreign.create_subscription_messages(action, symbols, [channel])
+        self._send(messages, [SubscriptionRequest(action.value, channel, tuple(symbols), {})])
+
+    def _request_numbered(self, action: SubscriptionAction, channel: str, symbols: Sequence[str]) -> None:
+        next_id = self._subscriptions.next_id
+        requests = self._venue.codec.subscription_requests(action.value, channel, symbols, int(time.time()), next_id)
+        self._send([request.message for request in requests], requests)
+        self._check_later()
+
+    def _send(self, messages: Sequence[Mapping[str, Any]], requests: Sequence[SubscriptionRequest]) -> None:
+        connection = self._connection()
+        if connection is not None and connection.is_open:
+            for message in messages:
+                connection.send_text(encoded(message))
+            self._subscriptions.asked(requests, asyncio.get_running_loop().time())
+
+    def _wait_for(self, action: SubscriptionAction, keys: Iterable[Key]) -> Waiters:
+        if self._foreign is not None:
+            return []
+        loop = asyncio.get_running_loop()
+        waiters = []
+        for key in keys:
+            waiter = loop.create_future()
+            waiter.add_done_callback(_retrieved)
+            self._waiters.setdefault((action, key), []).append(waiter)
+            waiters.append(waiter)
+        return waiters
+
+    def _settle(self, action: SubscriptionAction, key: Key, error: TickrailError | None = None) -> None:
+        for waiter in self._waiters.pop((action, key), []):
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+    def _check_later(self) -> None:
+        if self._check is None and self._subscriptions.is_waiting:
+            self._check = asyncio.get_running_loop().call_later(self._timeout_s * CHECK_SHARE, self._check_answers)
+
+    def _check_answers(self) -> None:
+        self._check = None
+        for request in self._subscriptions.overdue(asyncio.get_running_loop().time()):
+            action = SubscriptionAction(request.action)
+            # What was asked for otherwise meanwhile is no longer this request's business.
+            stage = Stage.WANTED if action is SubscriptionAction.SUBSCRIBE else Stage.LEAVING
+            keys = [key for key in _keys_of(request) if self._subscriptions.stage(*key) is stage]
+            for key in keys:
+                self._unanswered[key] = self._unanswered.get(key, 0) + 1
+            again = [symbol for channel, symbol in keys if self._unanswered[channel, symbol] < ASK_LIMIT]
+            if again:
+                self._request_numbered(action, request.channel, again)
+            given_up = [key for key in keys if key[1] not in again]
+            if given_up:
+                symbols = [symbol for _, symbol in given_up]
+                error = SubscriptionUnanswered(self._venue.name, request.channel, symbols, self._timeout_s * ASK_LIMIT)
+                self._tell(error, without_option(request.channel))
+                for key in given_up:
+                    del self._unanswered[key]
+                    self._settle(action, key, error)
+        self._check_later()
+
+
+async def answers(waiters: Waiters) -> None:
+    """Wait for all; raises the first error once every one has its answer."""
+    if waiters:
+        await asyncio.wait(waiters)
+        for waiter in waiters:
+            waiter.result()
+
+
+def _retrieved(waiter: asyncio.Future[None]) -> None:
+    """Whoever waited may have gone; its error has been told as an event as well."""
+    if not waiter.cancelled():
+        waiter.exception()
+
+
+def _keys_of(request: SubscriptionRequest) -> list[Key]:
+    return [(request.channel, symbol) for symbol in request.symbols]
+
+
+def without_option(channel: str) -> str:
+    """``spot.obu`` for ``spot.obu:400``."""
+    return channel.partition(":")[0]
+
+
+def encoded(message: Mapping[str, Any]) -> str:
+    """A message as the text that goes over the socket."""
+    return msgspec.json.encode(message).decode()
