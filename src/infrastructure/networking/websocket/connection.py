@@ -165,6 +165,11 @@ class Connection:
         if self._transport is not None:
             await self._transport.close()
 
+    def abort(self) -> None:
+        """End it at once, without a closing handshake."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def _lost(self, loss: Loss) -> None:
         self.learn(Fact.LOST)
         self._end.set_result(loss)

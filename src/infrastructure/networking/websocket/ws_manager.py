@@ -109,7 +109,7 @@ class WebSocketManager(Pipeline):
         self._channels: tuple[str, ...] = ()
         self._connection: Connection | None = None
         self._reconnection: Reconnection | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._announcer: asyncio.Task[None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] | None = None
         self._cut: Marker | None = None
@@ -176,7 +176,7 @@ class WebSocketManager(Pipeline):
         self._reconnection = Reconnection(self.venue.name, policy, self._chance)
         waiters = self._subscriber.want(_streams(self._channels, symbols))
         self._opened = opened = asyncio.get_running_loop().create_future()
-        self._supervisor = self._spawn(self._supervise(opened))
+        self._supervisor = asyncio.get_running_loop().create_task(self._supervise(opened))
         self._supervisor.add_done_callback(self._supervised)
         has_opened = False
         try:
@@ -291,8 +291,6 @@ class WebSocketManager(Pipeline):
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(self._lane.close()))
         return Closing(self._closing, self._lane)
-
-    # What follows runs in tasks of this manager.
 
     async def _supervise(self, opened: asyncio.Future[None]) -> None:
         """Connect again and again; ends when the venue is given up."""
@@ -412,8 +410,6 @@ class WebSocketManager(Pipeline):
             self._opened.set_exception(error)
         self._subscriber.give_up(error)
 
-    # Streams.
-
     async def _end(self, keys: Collection[Key]) -> None:
         """Unsubscribe what is no longer wanted, and forget it."""
         try:
@@ -447,14 +443,12 @@ class WebSocketManager(Pipeline):
     def _report(self, kind: str, text: str, channel: str | None = None) -> None:
         self._in_lane(Session.report, kind, text, channel)
 
-    # The end.
-
     async def _close(self, handled: Marker) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.close_deadline_s
         connection = self._connection
-        for task in list(self._tasks):
-            task.cancel()
+        if self._supervisor is not None:
+            self._supervisor.cancel()
         self._repairs.cancel()
         self._subscriber.close()
         if self._opened is not None:
@@ -469,12 +463,13 @@ class WebSocketManager(Pipeline):
                     await self._run_foreign("cleanup", self._foreign.connection_strategy.cleanup())
                 await handled
         except TimeoutError:
+            if connection is not None:
+                connection.abort()
             await self._lane.abort()
         self._tell(ConnectionState.CLOSED)
-        if self._states:
-            await asyncio.wait(self._tasks, timeout=max(0.0, deadline - loop.time()))
-        for task in self._tasks:
-            task.cancel()
+        if self._announcer is not None:
+            await asyncio.wait([self._announcer], timeout=max(0.0, deadline - loop.time()))
+            self._announcer.cancel()
 
     def _tell(self, state: ConnectionState) -> None:
         """Change the state and tell the connection handler, in order, in a task of its own."""
@@ -485,18 +480,12 @@ class WebSocketManager(Pipeline):
             return
         self._states.append(state)
         if len(self._states) == 1:
-            self._spawn(self._tell_all(self._connection_handler))
+            self._announcer = asyncio.get_running_loop().create_task(self._tell_all(self._connection_handler))
 
     async def _tell_all(self, handler: ConnectionHandler) -> None:
         while self._states:
             await self._run_foreign("connection handler", handler(self._states[0]))  # type: ignore[arg-type]
             self._states.popleft()
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     def _pause(self) -> None:
         if self._connection is not None:
