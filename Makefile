@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INTEROP := .venv-interop
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 ARGS ?=
 
 .PHONY: help setup demo test check bench soak soak-live interop lock clean
@@ -19,7 +20,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: setup ## stream a generated market through both architectures; ARGS="--seconds 5 --json"
+demo: setup ## stream a simulated exchange over a socket through both architectures; ARGS="--seconds 5 --json"
 	$(BIN)/tickrail demo $(ARGS)
 
 check: setup ## lint, format, types
@@ -51,7 +52,8 @@ $(INTEROP)/.ready: interop/requirements.lock
 
 lock: setup ## resolve the versions anew
 	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --output-file interop/requirements.lock interop/requirements.in
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(INTEROP) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -236,6 +236,7 @@ class Demo:
 
     async def _finish(self, exchange: SideChannel, seconds: float) -> DemoSummary:
         assert self.feed is not None
+        streamed = self.figures()
         await exchange.fault("clear")
         await asyncio.sleep(SETTLE_S)
         await exchange.pause()
@@ -251,7 +252,8 @@ class Demo:
         self.ledger.finish()
         return DemoSummary(
             seconds=round(seconds, 3),
-            venues={self.venue.name: self.figures()},
+            # Rates are of the streaming, counts of everything.
+            venues={self.venue.name: msgspec.structs.replace(self.figures(), architectures=streamed.architectures)},
             lost=self.ledger.lost,
             duplicated=self.ledger.duplicated,
             reordered=self.ledger.reordered,

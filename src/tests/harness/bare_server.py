@@ -135,6 +135,11 @@ class Peer:
         except ConnectionError:
             return b""
 
+    def freeze(self) -> None:
+        """Read nothing more."""
+        assert isinstance(self.writer.transport, asyncio.Transport)
+        self.writer.transport.pause_reading()
+
     def end(self) -> None:
         """Send FIN."""
         self.writer.close()

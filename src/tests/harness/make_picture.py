@@ -3,7 +3,7 @@
 import asyncio
 import re
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from infrastructure.cli import picture
 from infrastructure.demo import Demo
@@ -16,9 +16,10 @@ SECONDS = 6.0
 def main() -> None:
     """Run the demo and keep its last table."""
     demo = Demo(next(iter(VENUES)), seed=1)
-    asyncio.run(demo.run(SECONDS, rate=4000, switch_every=0.5))
+    shown: list[RenderableType] = []
+    asyncio.run(demo.run(SECONDS, 4000, 0.5, lambda running, elapsed: shown.append(picture(running, elapsed, SECONDS))))
     console = Console(record=True, width=80, force_terminal=True, color_system="truecolor")
-    console.print(picture(demo, SECONDS, SECONDS))
+    console.print(shown[-1])
     svg = console.export_svg(title="tickrail demo --switch-every 0.5")
     # The picture must not fetch a font from anywhere.
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S).replace("Fira Code", "ui-monospace, DejaVu Sans Mono")
