@@ -7,7 +7,6 @@ import msgspec
 
 from infrastructure.canonical import EventDigest
 from infrastructure.capture import CaptureLine
-from infrastructure.capture import read_capture as read_capture
 from infrastructure.errors import SettingsError
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES

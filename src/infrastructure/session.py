@@ -36,9 +36,9 @@ class Session:
     """A venue's running feed: books, sequence numbers, and which streams have data.
 
     ``symbols`` limits the feed to these unified symbols; None takes every symbol that arrives. ``on_request`` is handed what has to be
-    asked of the venue (FetchSnapshot, Resubscribe), ``on_answer`` each acknowledgement, of which it returns
-    the streams that were agreed, ``on_flowing`` channel and symbol of each stream with its first data on a connection. All are called in the
-    middle of ``apply``: they must only take note.
+    asked of the venue (FetchSnapshot, Resubscribe), ``on_answer`` each acknowledgement, of which it returns the streams that were agreed,
+    ``on_flowing`` channel and symbol of each stream with its first data on a connection. All are called in the middle of ``apply``: they
+    must only take note.
     """
 
     def __init__(

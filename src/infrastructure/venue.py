@@ -165,8 +165,8 @@ class Venue(msgspec.Struct, frozen=True):
     options: Mapping[str, tuple[str, ...]]
     snapshot_path: str
     snapshot_symbol_key: str
-    #: What else a request for a snapshot says.
-    snapshot_query: Mapping[str, str]
+    #: What else a request for a snapshot says, by the option of the stream that it is for.
+    snapshot_query: Mapping[str, Mapping[str, str]]
     ping_interval_s: float
 
     @property

@@ -62,8 +62,10 @@ class Faults:
             if value not in known:
                 raise SettingsError(f"fault {text!r} is not of the form {usage(fault)}; known: {', '.join(known)}")
             self._hit.setdefault(name, set()).add(value)
+        elif amount := _number(fault, text, value) if value else 1:
+            self._amounts[name] = amount
         else:
-            self._amounts[name] = _number(fault, text, value) if value else 1
+            self._amounts.pop(name, None)
 
     def clear(self) -> None:
         """No fault stands any more."""

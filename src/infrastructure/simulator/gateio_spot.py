@@ -12,7 +12,6 @@ from infrastructure.simulator.market import (
     LOTS,
     OPENED_MS,
     TICKS,
-    Bar,
     Change,
     Event,
     Levels,
@@ -161,15 +160,12 @@ def ticker_result(market: Market, volume: str) -> str:
 def candle(event: Event, option: str, now_ms: int) -> str:
     """The candle of now, or the one that has just ended."""
     bar, is_finished = event.market.bar(INTERVALS[option], now_ms // 1000)
-    return push(CANDLESTICKS, _candle_result(event, option, bar, is_finished), now_ms)
-
-
-def _candle_result(event: Event, option: str, bar: Bar, is_finished: bool) -> str:
-    return (
+    result = (
         f'{{"t":"{bar.start_s}","v":"{turnover_text(bar.turnover)}","c":"{price_text(bar.close)}","h":"{price_text(bar.high)}",'
         f'"l":"{price_text(bar.low)}","o":"{price_text(bar.open)}","n":"{option}_{event.market.native}",'
         f'"a":"{numbered_text(bar.volume, event.number)}","w":{"true" if is_finished else "false"}}}'
     )
+    return push(CANDLESTICKS, result, now_ms)
 
 
 def rest_book(update_id: int, bids: Sequence[Sequence[str]], asks: Sequence[Sequence[str]], now_ms: int, with_id: bool = True) -> str:
@@ -272,21 +268,6 @@ class GateioSpotMarkets:
     def make(self, market: Market, kind: str) -> Sent:
         """The next frame of this pair and kind."""
         return self._sent(self._trading.make(market, kind, self._now_ms))
-
-    def _orderbook(self, market: Market) -> Sent:
-        return self.make(market, "orderbook")
-
-    def _book_ticker(self, market: Market) -> Sent:
-        return self.make(market, "book_ticker")
-
-    def _trade(self, market: Market) -> Sent:
-        return self.make(market, "trade")
-
-    def _ticker(self, market: Market) -> Sent:
-        return self.make(market, "ticker")
-
-    def _candle(self, market: Market) -> Sent:
-        return self.make(market, "candle")
 
     def _sent(self, event: Event) -> Sent:
         market = event.market

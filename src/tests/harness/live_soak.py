@@ -36,7 +36,9 @@ class ApplyDemo(Demo):
         task.result()
 
 
-def switching(kind: type[Demo], seconds: float, rate: float, switches: int, *, faults: tuple[str, ...], adapted: bool = False) -> DemoSummary:
+def switching(
+    kind: type[Demo], seconds: float, rate: float, switches: int, *, faults: tuple[str, ...], adapted: bool = False
+) -> DemoSummary:
     """One run: ``switches`` of them, evenly over ``seconds``."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(kind(VENUE, 1, faults=faults, adapted=adapted).run(seconds, rate, seconds / (switches + 1)))

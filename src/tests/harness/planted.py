@@ -46,7 +46,8 @@ class ApplyBeforeDecodeHandler(SimulatedHandler):
     """Applies and emits before it finds that it cannot decode."""
 
     def _handle_message(self, raw_message: bytes | str) -> Any:
-        if tag_of(raw_message)[1] is Fate.FALLBACK:
+        # With async callbacks what it publishes would have to be awaited, and only Python would notice.
+        if tag_of(raw_message)[1] is Fate.FALLBACK and not self.callbacks.is_async:
             self._publish(self._decode(raw_message))
         return super()._handle_message(raw_message)
 

@@ -20,7 +20,7 @@ from infrastructure.networking.websocket.marker import Switch
 from infrastructure.networking.websocket.strategies.general import CodecMessageParser, strategy_set
 from infrastructure.networking.websocket.strategies.interfaces import ParsedMessage
 from infrastructure.simulator.gateio_spot import GateioSpotMarkets
-from infrastructure.simulator.market import Sent
+from infrastructure.simulator.market import MIX, Sent
 from infrastructure.venue import Venue
 from tests.harness.history import History
 from tests.harness.variants import Variant
@@ -173,14 +173,8 @@ class Simulation:
         for sent in self.markets.opening():
             self._deliver(sent)
         for market in self.markets.markets.values():
-            for make in (
-                self.markets._orderbook,
-                self.markets._book_ticker,
-                self.markets._trade,
-                self.markets._ticker,
-                self.markets._candle,
-            ):
-                sent = make(market)
+            for kind in MIX:
+                sent = self.markets.make(market, kind)
                 self.history.sent(sent)
                 self._deliver(sent)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from infrastructure.capture import read_capture
 from infrastructure.errors import CaptureError, SettingsError
 from infrastructure.events import Candle, Ticker, Trade
-from infrastructure.replay import ReplaySummary, read_capture, replay, venue_of
+from infrastructure.replay import ReplaySummary, replay, venue_of
 from tests.harness.captures import ROOT, lines
 from tests.harness.frames import Seen
 from tests.harness.independent_reading import Reading

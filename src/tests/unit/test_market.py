@@ -50,6 +50,15 @@ def test_a_book_is_never_crossed_never_empty_and_never_deeper_than_it_may_be(see
             assert min(side.values()) >= 2 * LOTS
 
 
+def test_a_side_with_one_level_left_does_not_become_empty() -> None:
+    pair = market()
+    for _ in range(500):
+        best = max(pair.bids)
+        pair.bids = {best: pair.bids[best]}
+        pair.move()
+        assert pair.bids
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_change_leads_from_the_book_before_to_the_book_after_and_ids_have_no_hole(seed: int) -> None:
     pair = market(seed)

@@ -412,7 +412,11 @@ GATEIO_SPOT = Venue(
     },
     snapshot_path="/api/v4/spot/order_book",
     snapshot_symbol_key="currency_pair",
-    # The stream keeps 100 levels; a deeper book comes from a cache that is many versions old.
-    snapshot_query={"limit": "100", "with_id": "true"},
+    # As many levels as the stream keeps: further ones would grow old, and a deeper book comes from a cache that is many versions old.
+    snapshot_query={
+        "": {"limit": "100", "with_id": "true"},
+        "100ms": {"limit": "100", "with_id": "true"},
+        "20ms": {"limit": "20", "with_id": "true"},
+    },
     ping_interval_s=15.0,
 )

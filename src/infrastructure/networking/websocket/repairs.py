@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from infrastructure.book_sync import FetchSnapshot, Request
 from infrastructure.errors import RequestFailed
 from infrastructure.networking.http import Rest
 from infrastructure.networking.websocket.reconnect import delays
 from infrastructure.networking.websocket.settings import ReconnectSettings
+from infrastructure.networking.websocket.subscriber import Subscriber
 from infrastructure.session import Session
 from infrastructure.venue import Venue
 
@@ -22,7 +23,7 @@ InLane = Callable[..., object]
 class Repairs:
     """Does what a session asks for, and brings the answer into the lane, marked with the epoch of its question.
 
-    ``renew`` subscribes (channel, symbol) anew; a whole book that does not come of it within ``timeout_s`` is asked for again.
+    A whole book that does not come within ``timeout_s`` of a new subscription is asked for again.
     """
 
     def __init__(
@@ -30,14 +31,14 @@ class Repairs:
         venue: Venue,
         rest: Rest,
         in_lane: InLane,
-        renew: Callable[[str, str], Awaitable[None]],
+        subscriber: Subscriber,
         timeout_s: float,
         chance: random.Random,
     ) -> None:
         self._venue = venue
         self._rest = rest
         self._in_lane = in_lane
-        self._renew = renew
+        self._subscriber = subscriber
         self._timeout_s = timeout_s
         self._chance = chance
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -69,13 +70,14 @@ class Repairs:
         if isinstance(request, FetchSnapshot):
             await self._fetch(request)
         else:
-            await self._renew(request.channel, request.symbol)
+            await self._subscriber.renew(request.channel, request.symbol)
             await asyncio.sleep(self._timeout_s)
             self._in_lane(Session.request_failed, request, f"no whole book came within {self._timeout_s:g} s")
 
     async def _fetch(self, request: FetchSnapshot) -> None:
         venue = self._venue
-        query = {venue.snapshot_symbol_key: venue.codec.native_symbol(request.symbol), **venue.snapshot_query}
+        option = self._subscriber.option_of(request.channel, request.symbol)
+        query = {venue.snapshot_symbol_key: venue.codec.native_symbol(request.symbol), **venue.snapshot_query[option]}
         try:
             body = await self._rest.get(venue.snapshot_path, query)
         except RequestFailed as error:

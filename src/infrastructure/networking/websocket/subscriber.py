@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from infrastructure.errors import SubscriptionUnanswered, TickrailError
+from infrastructure.errors import SettingsError, SubscriptionUnanswered, TickrailError
 from infrastructure.networking.websocket.connection import Connection
 from infrastructure.networking.websocket.strategies.interfaces import SubscriptionAction, SubscriptionStrategy
 from infrastructure.networking.websocket.subscriptions import Stage, Subscriptions
@@ -59,8 +59,9 @@ class Subscriber:
 
     def want(self, keys: Collection[Key]) -> Waiters:
         """Add streams; returns what to wait for, for those that the venue has not agreed to yet. ``ask`` must follow."""
-        for _, symbol in keys:
+        for channel, symbol in keys:
             check_symbol(symbol)
+            self._refuse_second_option(channel, symbol, {*self.wanted, *keys})
         for channel, symbol in keys:
             self._subscriptions.want(channel, [symbol])
         unsettled = [key for key in keys if self._subscriptions.stage(*key) in (Stage.WANTED, Stage.ASKED)]
@@ -92,6 +93,11 @@ class Subscriber:
                     await self._request(SubscriptionAction.UNSUBSCRIBE, name, [symbol])
                 self._subscriptions.want(name, [symbol])
         await self.ask()
+
+    def option_of(self, channel: str, symbol: str) -> str:
+        """The option with which ``channel``, named without it, is wanted for ``symbol``; empty if with none, or not at all."""
+        names = (name for name, wanted in self._subscriptions.wanted() if wanted == symbol and without_option(name) == channel)
+        return next(names, "").partition(":")[2]
 
     def answered(self, answer: Acknowledgement) -> list[Key]:
         """The venue answered; returns the streams that it agreed to send, without options."""
@@ -135,6 +141,13 @@ class Subscriber:
                 waiter.cancel()
         if self._check is not None:
             self._check.cancel()
+
+    def _refuse_second_option(self, channel: str, symbol: str, wanted: set[Key]) -> None:
+        """A book channel with two options for one symbol would be two books under one name."""
+        name = without_option(channel)
+        others = {other for other, its in wanted if its == symbol and without_option(other) == name} - {channel}
+        if name in self._venue.book_channels and others:
+            raise SettingsError(f"{symbol} is wanted of {channel} and {others.pop()}; a book channel takes one option for each symbol")
 
     @property
     def _is_open(self) -> bool:

@@ -102,7 +102,7 @@ class WebSocketManager(Pipeline):
             lambda: self._connection,
             lambda error, channel: self._report("unanswered", str(error), channel),
         )
-        self._repairs = Repairs(venue, self._rest, self._in_lane, self._subscriber.renew, settings.subscribe_timeout_s, self._chance)
+        self._repairs = Repairs(venue, self._rest, self._in_lane, self._subscriber, settings.subscribe_timeout_s, self._chance)
         self._connection_handler = connection_handler
         self._states: deque[ConnectionState] = deque()
         self._state = ConnectionState.DISCONNECTED

@@ -46,9 +46,7 @@ class PrivateWebSocketHandler(SessionHandler):
 
     def signed_requests(self, channel: str, symbols: Sequence[str], now_s: int) -> list[dict[str, object]]:
         """The requests that subscribe ``symbols`` to a private channel, signed; ``now_s`` is Unix time."""
-        requests = [
-            request.message for request in self.session.venue.codec.subscription_requests("subscribe", channel, symbols, now_s)
-        ]
+        requests = [request.message for request in self.session.venue.codec.subscription_requests("subscribe", channel, symbols, now_s)]
         return requests if self._signer is None else [self._signer.sign(message) for message in requests]
 
     def _on_order(self, order: OrderUpdate) -> Any:

@@ -69,9 +69,7 @@ class VenueSubscriptionStrategy(SubscriptionStrategy):
         """All requests, channel by channel."""
         now_s = int(time.time())
         return [
-            request.message
-            for channel in channels
-            for request in self._codec.subscription_requests(action.value, channel, symbols, now_s)
+            request.message for channel in channels for request in self._codec.subscription_requests(action.value, channel, symbols, now_s)
         ]
 
 

@@ -1,0 +1,1154 @@
+"""The simulated exchange over real sockets, read here by means of its own: nothing of tickrail's codecs, books or connections."""
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from infrastructure.capture import read_capture
+from infrastructure.errors import SettingsError, UnknownSymbol, UnknownVenue
+from infrastructure.simulator import connection as simulated_connection
+from infrastructure.simulator import recording
+from infrastructure.simulator.faults import FAULTS, Faults
+from infrastructure.simulator.market import hidden_number
+from infrastructure.simulator.server import Simulator
+from tests.harness.captures import ROOT
+
+SYMBOLS = ("BTC/USDT", "ETH/USDT")
+PAIRS = ["BTC_USDT", "ETH_USDT"]
+EXAMPLE = ROOT / "examples" / "gateio_spot.jsonl"
+PATH = "/ws/v4/"
+#: Every channel, as a client subscribes to all of BTC/USDT.
+EVERYTHING = (
+    ("spot.trades", ["BTC_USDT"]),
+    ("spot.book_ticker", ["BTC_USDT"]),
+    ("spot.tickers", ["BTC_USDT"]),
+    ("spot.candlesticks", ["1m", "BTC_USDT"]),
+    ("spot.order_book_update", ["BTC_USDT", "100ms"]),
+    ("spot.order_book_update", ["BTC_USDT", "20ms"]),
+    ("spot.obu", ["ob.BTC_USDT.50", "ob.BTC_USDT.400"]),
+    ("spot.order_book", ["BTC_USDT", "5", "100ms"]),
+)
+
+
+class Client:
+    """Somebody's connection to the exchange."""
+
+    def __init__(self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.http = http
+        self.socket = socket
+        #: What came, but for acknowledgements.
+        self.frames: list[dict[str, Any]] = []
+        self.answers: list[dict[str, Any]] = []
+
+    async def ask(self, channel: str, payload: Any, event: str = "subscribe", **more: Any) -> dict[str, Any]:
+        """Send a request and return its answer."""
+        request = {"time": int(time.time()), "channel": channel, "event": event, "payload": payload} | more
+        await self.socket.send_str(json.dumps(request))
+        seen = len(self.answers)
+        await self.read(lambda: len(self.answers) > seen)
+        return self.answers[-1]
+
+    async def read(self, enough: Callable[[], bool]) -> None:
+        """Take frames until there are enough."""
+        while not enough():
+            message = await self.socket.receive(timeout=20)
+            assert message.type is aiohttp.WSMsgType.TEXT, message
+            frame = json.loads(message.data)
+            (self.frames if frame["event"] == "update" else self.answers).append(frame)
+
+    async def read_frames(self, count: int) -> list[dict[str, Any]]:
+        """The first so many frames."""
+        await self.read(lambda: len(self.frames) >= count)
+        return self.frames[:count]
+
+    async def get(self, path: str) -> Any:
+        async with self.http.get(path) as answer:
+            return await answer.json()
+
+    async def post(self, what: str, body: str = "") -> int:
+        async with self.http.post(f"/simulator/{what}", data=body) as answer:
+            return answer.status
+
+    async def rest_is_here(self) -> None:
+        """Everything that was put on the connection so far has been read: the server answers pings in order."""
+        marker = "the end"
+        await self.socket.send_str(json.dumps({"time": 1, "channel": "spot.ping", "id": marker}))
+        await self.read(lambda: bool(self.answers) and self.answers[-1].get("id") == marker)
+        self.answers.pop()
+
+
+@asynccontextmanager
+async def exchange(*faults: str, rate: float = 2000.0, seed: int = 1, log: str = "test", **more: Any) -> AsyncIterator[Client]:
+    """A running exchange and a client of it."""
+    simulator = Simulator("gateio_spot", () if "capture" in more else SYMBOLS, rate=rate, seed=seed, faults=faults, **more)
+    async with (
+        simulator.serving() as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+        http.ws_connect(f"{PATH}?log={log}") as socket,
+    ):
+        yield Client(http, socket)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            await test
+
+    asyncio.run(main())
+
+
+def channel_of(frame: dict[str, Any]) -> str:
+    """The channel of a push, and what tells two streams of one channel apart."""
+    channel: str = frame["channel"]
+    result = frame["result"]
+    if channel == "spot.candlesticks":
+        return f"{channel} {result['n']}"
+    return f"{channel} {result.get('s') or result.get('currency_pair')}"
+
+
+class Book:
+    """A book kept by the venue's page and nothing else."""
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+        self.bids: dict[str, str] = {}
+        self.asks: dict[str, str] = {}
+        self.holes = 0
+        self.repeated = 0
+
+    def take(self, result: dict[str, Any]) -> None:
+        bids, asks = result.get("b", result.get("bids", [])), result.get("a", result.get("asks", []))
+        first = result.get("U")
+        last: int = result["u"] if "u" in result else result["id"] if "id" in result else result["lastUpdateId"]
+        if result.get("full") or first is None:
+            self.bids.clear()
+            self.asks.clear()
+        elif self.last is not None and last <= self.last:
+            self.repeated += 1
+            return
+        elif self.last is not None and first > self.last + 1:
+            self.holes += 1
+        self.last = last
+        for side, levels in ((self.bids, bids), (self.asks, asks)):
+            for price, amount in levels:
+                if float(amount):
+                    side[price] = amount
+                else:
+                    side.pop(price, None)
+
+    @property
+    def levels(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        return sorted(self.bids.items(), key=lambda level: -float(level[0])), sorted(self.asks.items(), key=lambda level: float(level[0]))
+
+
+def levels_of(book: dict[str, Any], top: int = 1000) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    return [tuple(level) for level in book["bids"][:top]], [tuple(level) for level in book["asks"][:top]]
+
+
+class TestRequests:
+    @pytest.mark.parametrize("number", [1, -5, "text", 2**31 - 1, None])
+    def test_a_subscription_is_acknowledged_as_the_venue_does(self, number: Any) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                more: dict[str, Any] = {} if number is None else {"id": number}
+                answer = await client.ask("spot.trades", PAIRS, **more)
+                assert abs(answer.pop("time_ms") / 1000 - time.time()) < 30 and abs(answer.pop("time") - time.time()) < 30
+                assert answer.pop("conn_id")
+                expected = {"channel": "spot.trades", "event": "subscribe", "payload": PAIRS, "result": {"status": "success"}}
+                assert answer == expected | more
+
+        run(test())
+
+    @pytest.mark.parametrize(
+        ("channel", "payload", "code", "words"),
+        [
+            ("spot.trades", ["BTC_USDT", "NOPE_USDT"], 2, "unknown currency pair: NOPE_USDT"),
+            ("spot.order_book_update", ["NOPE_USDT", "100ms"], 2, "unknown currency pair: NOPE_USDT"),
+            ("spot.candlesticks", ["1m", "NOPE_USDT"], 2, "unknown currency pair: NOPE_USDT"),
+            ("spot.obu", ["ob.BTC_USDT.50", "ob.NOPE_USDT.50"], 2, "unknown currency pair: NOPE_USDT"),
+            ("spot.nothing", ["BTC_USDT"], 2, "Unknown channel spot.nothing"),
+            ("spot.trades", [], 2, "empty currency pair list"),
+            ("spot.trades", None, 2, "invalid argument"),
+            ("spot.trades", "BTC_USDT", 2, "invalid argument"),
+            ("spot.trades", [1], 2, "invalid argument"),
+            ("spot.candlesticks", ["2m", "BTC_USDT"], 2, "invalid argument"),
+            ("spot.candlesticks", ["1m"], 2, "invalid argument"),
+            ("spot.order_book_update", ["BTC_USDT"], 2, "invalid argument"),
+            ("spot.order_book_update", ["BTC_USDT", "1000ms"], 2, "invalid argument"),
+            ("spot.order_book", ["BTC_USDT", "7", "100ms"], 2, "invalid argument"),
+            ("spot.obu", ["ob.BTC_USDT.10"], 2, "invalid argument"),
+            ("spot.obu", ["ob.BTC_USDT.50.1"], 2, "invalid argument"),
+            ("spot.obu", ["BTC_USDT"], 2, "invalid argument"),
+            ("spot.orders", ["!all"], 4, "INVALID_KEY"),
+            ("spot.balances", None, 4, "INVALID_KEY"),
+        ],
+    )
+    def test_a_refusal_is_of_the_whole_request_and_in_the_venues_words(self, channel: str, payload: Any, code: int, words: str) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                answer = await client.ask(channel, payload, id=9)
+                assert (answer["id"], answer["channel"], answer["event"]) == (9, channel, "subscribe")
+                assert answer["error"]["code"] == code and words in answer["error"]["message"]
+                assert answer["result"] == (None if code == 4 else {"status": "fail"})
+                assert (await client.get("/simulator/state"))["connections"][0]["subscriptions"] == []
+
+        run(test())
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "{",
+            "[]",
+            "7",
+            '{"time":1}',
+            '{"time":"1","channel":"spot.trades","event":"subscribe","payload":["BTC_USDT"]}',
+            '{"time":1,"id":2147483648,"channel":"spot.trades","event":"subscribe","payload":["BTC_USDT"]}',
+            '{"time":1,"id":1.5,"channel":"spot.trades","event":"subscribe","payload":["BTC_USDT"]}',
+            '{"time":1,"channel":"spot.trades","event":7,"payload":["BTC_USDT"]}',
+            "[" * 100_000,
+        ],
+    )
+    def test_what_is_no_request_gets_code_one_and_the_connection_lives(self, text: str) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                await client.socket.send_str(text)
+                await client.read(lambda: bool(client.answers))
+                assert client.answers[0]["error"]["code"] == 1
+                assert "error" not in await client.ask("spot.trades", PAIRS)
+
+        run(test())
+
+    def test_a_binary_request_is_read_as_text(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                await client.socket.send_bytes(b"\xff")
+                await client.read(lambda: bool(client.answers))
+                assert client.answers[0]["error"]["code"] == 1
+
+        run(test())
+
+    def test_a_second_subscription_of_an_obu_stream_is_refused_and_others_are_not(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                assert "error" not in await client.ask("spot.obu", ["ob.BTC_USDT.50"])
+                answer = await client.ask("spot.obu", ["ob.BTC_USDT.50"])
+                assert answer["error"] == {"code": 2, "message": "Alert sub ob.BTC_USDT.50"}
+                assert "error" not in await client.ask("spot.obu", ["ob.BTC_USDT.400"])
+                for _ in range(2):
+                    assert "error" not in await client.ask("spot.trades", ["BTC_USDT"])
+                # Not on the first connection any more, the stream can be had again.
+                assert "error" not in await client.ask("spot.obu", ["ob.BTC_USDT.50"], "unsubscribe")
+                assert "error" not in await client.ask("spot.obu", ["ob.BTC_USDT.50"])
+
+        run(test())
+
+    def test_two_subscriptions_of_one_stream_push_once(self) -> None:
+        async def test() -> None:
+            async with exchange() as client:
+                await client.ask("spot.trades", ["BTC_USDT"])
+                await client.ask("spot.trades", ["BTC_USDT"])
+                frames = await client.read_frames(50)
+                assert len({frame["result"]["id"] for frame in frames}) == 50
+
+        run(test())
+
+    def test_unsubscribing_ends_a_stream_and_is_always_acknowledged(self) -> None:
+        async def test() -> None:
+            async with exchange() as client:
+                answer = await client.ask("spot.trades", PAIRS, "unsubscribe", id=4)
+                assert (answer["id"], answer["event"], answer["result"]) == (4, "unsubscribe", {"status": "success"})
+                await client.ask("spot.trades", PAIRS)
+                await client.read_frames(5)
+                await client.ask("spot.trades", ["BTC_USDT"], "unsubscribe")
+                client.frames.clear()
+                assert {frame["result"]["currency_pair"] for frame in await client.read_frames(50)} == {"ETH_USDT"}
+
+        run(test())
+
+    def test_the_applications_ping_is_answered(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                await client.socket.send_str('{"time":1,"channel":"spot.ping"}')
+                await client.read(lambda: bool(client.answers))
+                (answer,) = client.answers
+                assert (answer["channel"], answer["event"], answer["error"], answer["result"]) == ("spot.pong", "", None, None)
+
+        run(test())
+
+
+class TestWebSocket:
+    def test_the_server_pings_answers_pings_and_does_not_compress(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def test() -> None:
+            monkeypatch.setattr(simulated_connection, "PING_EVERY_S", 0.05)
+            async with exchange(rate=0) as client, client.http.ws_connect(PATH, autoping=False, compress=15) as socket:
+                assert socket.compress == 0
+                message = await socket.receive(timeout=10)
+                assert message.type is aiohttp.WSMsgType.PING
+                await socket.ping(b"mine")
+                while message.type is aiohttp.WSMsgType.PING:
+                    message = await socket.receive(timeout=10)
+                assert (message.type, bytes(message.data)) == (aiohttp.WSMsgType.PONG, b"mine")
+
+        run(test())
+
+    @pytest.mark.parametrize("code", [1000, 1001, 3999])
+    def test_a_close_is_answered_with_its_code(self, code: int) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client, client.http.ws_connect(PATH) as socket:
+                await socket.close(code=code)
+                assert socket.close_code == code
+
+        run(test())
+
+    def test_a_client_that_does_not_read_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def test() -> None:
+            monkeypatch.setattr(simulated_connection, "MOST_UNREAD", 100_000)
+            async with exchange(rate=20_000) as client:
+                url = client.http._base_url
+                assert url is not None
+                reader, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
+                writer.write(
+                    b"GET /ws/v4/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+                )
+                request = b'{"time":1,"channel":"spot.order_book","event":"subscribe","payload":["BTC_USDT","100","100ms"]}'
+                writer.write(bytes((0x81, 0x80 | len(request))) + bytes(4) + request)
+                while (await client.get("/simulator/state"))["slow"] == 0:
+                    await asyncio.sleep(0.05)
+                state = await client.get("/simulator/state")
+                assert [each["is_open"] for each in state["connections"]] == [True, False]
+                writer.close()
+                del reader
+
+        run(test())
+
+
+class TestMarketData:
+    def test_all_channels_of_a_pair_show_one_book_at_the_same_id(self) -> None:
+        async def test() -> None:
+            async with exchange() as client:
+                for channel, payload in EVERYTHING:
+                    assert "error" not in await client.ask(channel, payload)
+                seeds = {
+                    limit: await client.get(f"/api/v4/spot/order_book?currency_pair=BTC_USDT&limit={limit}&with_id=true")
+                    for limit in (20, 100)
+                }
+                await client.read(lambda: len(client.frames) > 3000)
+                await client.post("pause")
+                await client.rest_is_here()
+                truth = (await client.get("/simulator/books"))["BTC/USDT"]
+                books = {name: Book() for name in ("100ms", "20ms", "50", "400", "top")}
+                books["100ms"].take(seeds[100])
+                books["20ms"].take(seeds[20])
+                updates = 0
+                for frame in client.frames:
+                    result = frame["result"]
+                    if frame["channel"] == "spot.order_book_update":
+                        books[("100ms", "20ms")[updates % 2]].take(result)
+                        updates += 1
+                    elif frame["channel"] == "spot.obu":
+                        books[result["s"].split(".")[-1]].take(result)
+                    elif frame["channel"] == "spot.order_book":
+                        assert result["l"] == "5" and len(result["bids"]) == len(result["asks"]) == 5
+                        books["top"].take(result)
+                assert [(book.holes, book.last) for book in books.values()] == [(0, truth["id"])] * 5
+                whole = levels_of(truth)
+                assert books["100ms"].levels == books["50"].levels == books["400"].levels == whole
+                assert books["20ms"].levels == levels_of(truth, 20)
+                assert books["top"].levels == levels_of(truth, 5)
+                assert len(whole[0]) <= 50 and len(whole[1]) <= 50
+
+        run(test())
+
+    def test_trades_tickers_and_candles_agree_with_the_book_and_with_one_another(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=5000) as client:
+                await client.post("pause")
+                for channel, payload in EVERYTHING:
+                    if channel not in ("spot.order_book_update", "spot.order_book"):
+                        await client.ask(channel, payload)
+                await client.post("resume")
+                await client.read(lambda: sum(frame["channel"] == "spot.tickers" for frame in client.frames) > 60)
+                book, last, high, low, volume, turnover = Book(), None, 0.0, 1e9, 0.0, 0.0
+                checked: Counter[str] = Counter()
+                for frame in client.frames:
+                    channel, result = frame["channel"], frame["result"]
+                    if channel == "spot.obu" and result["s"] == "ob.BTC_USDT.50":
+                        book.take(result)
+                        continue
+                    (bid, ask) = (side[0] for side in book.levels)
+                    if channel == "spot.trades":
+                        price, amount = result["price"], float(result["amount"])
+                        level = ask if result["side"] == "buy" else bid
+                        assert price == level[0] and 0 < amount < float(level[1])
+                        last, high, low = price, max(high, float(price)), min(low, float(price))
+                        volume, turnover = volume + amount, turnover + amount * float(price)
+                    elif channel == "spot.book_ticker":
+                        assert result["u"] == book.last
+                        assert ((result["b"], result["B"]), (result["a"], result["A"])) == (bid, ask)
+                    elif channel == "spot.tickers":
+                        assert (result["highest_bid"], result["lowest_ask"]) == (bid[0], ask[0])
+                        if last is not None:
+                            assert result["last"] == last
+                            # The price at which the day opened counts too.
+                            assert float(result["low_24h"]) <= low <= high <= float(result["high_24h"])
+                        assert int(float(result["base_volume"])) == int(volume)
+                        assert float(result["quote_volume"]) == pytest.approx(turnover)
+                    elif channel == "spot.candlesticks" and last is not None:
+                        if not result["w"]:
+                            assert result["c"] == last
+                        assert float(result["l"]) <= min(float(result["o"]), float(result["c"])) and result["n"] == "1m_BTC_USDT"
+                        assert float(result["h"]) >= max(float(result["o"]), float(result["c"]))
+                        assert float(result["a"]) < volume + 1 and int(result["t"]) % 60 == 0
+                    checked[channel] += 1
+                assert min(checked.values()) > 10 and len(checked) == 5
+
+        run(test())
+
+    def test_numbers_rise_by_one_on_every_pair_and_channel(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=5000) as client:
+                for channel in ("spot.trades", "spot.tickers"):
+                    await client.ask(channel, PAIRS)
+                for pair in PAIRS:
+                    await client.ask("spot.candlesticks", ["5m", pair])
+                numbers: dict[str, list[int]] = {}
+                for frame in await client.read_frames(1500):
+                    result = frame["result"]
+                    amount = result["amount" if "amount" in result else "a" if "a" in result else "base_volume"]
+                    numbers.setdefault(channel_of(frame), []).append(hidden_number(float(amount)))
+                assert len(numbers) == 6
+                for stream in numbers.values():
+                    assert stream == list(range(stream[0], stream[0] + len(stream)))
+
+        run(test())
+
+    def test_one_seed_gives_one_market_whoever_listens(self) -> None:
+        async def contents(seed: int, *channels: tuple[str, list[str]]) -> list[str]:
+            async with exchange(rate=5000, seed=seed) as client:
+                await client.post("pause")
+                for channel, payload in channels:
+                    await client.ask(channel, payload)
+                await client.post("resume")
+                wanted = channels[0][0]
+                await client.read(lambda: sum(frame["channel"] == wanted for frame in client.frames) > 150)
+                chosen = [frame["result"] for frame in client.frames if frame["channel"] == wanted][:150]
+                timeless = [
+                    {key: value for key, value in result.items() if key not in ("t", "E", "create_time", "create_time_ms")}
+                    for result in chosen
+                ]
+                return [json.dumps(result) for result in timeless]
+
+        async def test() -> None:
+            trades = ("spot.trades", PAIRS)
+            first = await contents(7, trades)
+            assert first == await contents(7, trades, ("spot.obu", ["ob.ETH_USDT.50"]), ("spot.tickers", PAIRS))
+            assert first != await contents(8, trades)
+
+        run(test())
+
+    def test_a_market_that_stood_still_does_not_hurry_to_catch_up(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=10_000) as client:
+                await client.ask("spot.trades", PAIRS)
+                await client.read_frames(10)
+                await client.rest_is_here()
+                before = client.frames[-1]["result"]["id"]
+                time.sleep(1)  # Of this loop, so of the market too.
+                woke = time.monotonic()
+                await asyncio.sleep(0.1)
+                await client.rest_is_here()
+                # 1400 trades a second, of which the second that was slept through may have brought a fifth.
+                assert client.frames[-1]["result"]["id"] - before < 700 + 1600 * (time.monotonic() - woke)
+
+        run(test())
+
+    def test_times_are_of_the_wall_clock(self) -> None:
+        async def test() -> None:
+            async with exchange() as client:
+                for channel, payload in EVERYTHING:
+                    await client.ask(channel, payload)
+                for frame in await client.read_frames(300):
+                    assert abs(frame["time_ms"] / 1000 - time.time()) < 30
+                    assert ("time" in frame) is (frame["channel"] != "spot.obu")
+
+        run(test())
+
+
+class TestRest:
+    def test_the_paths_that_clients_load_first(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                assert abs((await client.get("/api/v4/spot/time"))["server_time"] / 1000 - time.time()) < 30
+                assert [row["currency"] for row in await client.get("/api/v4/spot/currencies")] == ["BTC", "USDT", "ETH"]
+                rows = await client.get("/api/v4/spot/currency_pairs")
+                assert [(row["id"], row["base"], row["quote"], row["trade_status"]) for row in rows] == [
+                    ("BTC_USDT", "BTC", "USDT", "tradable"),
+                    ("ETH_USDT", "ETH", "USDT", "tradable"),
+                ]
+                assert {"precision", "amount_precision", "min_base_amount", "min_quote_amount", "fee"} <= rows[0].keys()
+                assert await client.get("/api/v4/margin/currency_pairs") == []
+
+        run(test())
+
+    def test_books_trades_and_tickers(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=5000) as client:
+                await asyncio.sleep(0.3)
+                await client.post("pause")
+                truth = (await client.get("/simulator/books"))["ETH/USDT"]
+                book = await client.get("/api/v4/spot/order_book?currency_pair=ETH_USDT&limit=100&with_id=true")
+                assert (book["id"], levels_of(book)) == (truth["id"], levels_of(truth))
+                assert abs(book["current"] / 1000 - time.time()) < 30 and "update" in book
+                short = await client.get("/api/v4/spot/order_book?currency_pair=ETH_USDT&limit=3")
+                assert levels_of(short) == levels_of(truth, 3) and "id" not in short
+                trades = await client.get("/api/v4/spot/trades?currency_pair=ETH_USDT&limit=5")
+                assert len(trades) == 5 and [int(row["id"]) for row in trades] == sorted((int(row["id"]) for row in trades), reverse=True)
+                (ticker,) = await client.get("/api/v4/spot/tickers?currency_pair=ETH_USDT")
+                assert (ticker["last"], ticker["highest_bid"]) == (trades[0]["price"], truth["bids"][0][0])
+                assert len(await client.get("/api/v4/spot/tickers")) == 2
+
+        run(test())
+
+    @pytest.mark.parametrize(
+        ("path", "status", "label"),
+        [
+            ("/api/v4/spot/order_book?currency_pair=NOPE_USDT", 400, "INVALID_CURRENCY_PAIR"),
+            ("/api/v4/spot/trades?currency_pair=NOPE_USDT", 400, "INVALID_CURRENCY_PAIR"),
+            ("/api/v4/spot/tickers?currency_pair=NOPE_USDT", 400, "INVALID_CURRENCY_PAIR"),
+            ("/api/v4/spot/order_book", 400, "MISSING_REQUIRED_PARAM"),
+            ("/api/v4/spot/order_book?currency_pair=BTC_USDT&limit=x", 400, "INVALID_PARAM_VALUE"),
+            ("/api/v4/spot/trades?currency_pair=BTC_USDT&limit=0", 400, "INVALID_PARAM_VALUE"),
+            ("/api/v4/spot/nothing", 404, "NOT_FOUND"),
+            ("/elsewhere", 404, None),
+        ],
+    )
+    def test_a_wrong_request_gets_the_venues_label(self, path: str, status: int, label: str | None) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client, client.http.get(path) as answer:
+                assert answer.status == status
+                if label:
+                    body = await answer.json()
+                    assert body["label"] == label and body["message"]
+
+        run(test())
+
+
+class TestSideChannel:
+    def test_the_log_is_what_arrived_also_after_a_reconnect(self) -> None:
+        async def test() -> None:
+            async with exchange(log="mine") as client:
+                seen: list[tuple[str, str, str, int]] = []
+                for _ in range(2):
+                    async with client.http.ws_connect(f"{PATH}?log=mine") as socket:
+                        other = Client(client.http, socket)
+                        await client.post("pause")
+                        for channel, payload in EVERYTHING:
+                            if payload[-1] != "20ms":
+                                await other.ask(channel, payload)
+                        await client.post("resume")
+                        await other.read_frames(300)
+                        await client.post("pause")
+                        await other.rest_is_here()
+                        seen += [told(frame) for frame in other.frames if not ("u" in frame["result"] and "full" in frame["result"])]
+                entries = await logged(client, "mine")
+                assert sorted(entries) == sorted(seen) and len(entries) > 500
+                assert [entry for entry in entries if entry[0] == "trade"] == [entry for entry in seen if entry[0] == "trade"]
+                assert await logged(client, "mine") == [] == await logged(client, "nobody's")
+
+        def told(frame: dict[str, Any]) -> tuple[str, str, str, int]:
+            result, channel = frame["result"], frame["channel"]
+            kinds = {"spot.trades": "trade", "spot.tickers": "ticker", "spot.candlesticks": "candle", "spot.book_ticker": "book_ticker"}
+            kind = kinds.get(channel, "orderbook")
+            if kind in ("orderbook", "book_ticker"):
+                number = result.get("u") or result["lastUpdateId"]
+            else:
+                number = hidden_number(float(result.get("amount") or result.get("a") or result["base_volume"]))
+            return kind, "BTC/USDT", channel, number
+
+        run(test())
+
+    def test_the_state_counts_requests_and_subscriptions(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                await client.ask("spot.trades", PAIRS)
+                await client.ask("spot.candlesticks", ["1m", "BTC_USDT"])
+                await client.ask("spot.trades", ["ETH_USDT"], "unsubscribe")
+                for _ in range(3):
+                    await client.get("/api/v4/spot/order_book?currency_pair=BTC_USDT")
+                async with client.http.ws_connect(PATH):
+                    pass
+                state = await client.get("/simulator/state")
+                first, second = state["connections"]
+                assert first["subscriptions"] == [["spot.candlesticks", "BTC/USDT", "1m"], ["spot.trades", "BTC/USDT", ""]]
+                assert first["requests"] == {"subscribe": 2, "unsubscribe": 1}
+                assert (first["log"], first["is_open"], first["sent"]) == ("test", True, 3)
+                assert (second["log"], second["subscriptions"]) == (None, [])
+                assert state["requests"] == {"/api/v4/spot/order_book": 3} and state["paused"] is False
+
+        run(test())
+
+    def test_a_paused_market_stands_still_and_answers(self) -> None:
+        async def test() -> None:
+            async with exchange() as client:
+                await client.post("pause")
+                await client.ask("spot.trades", PAIRS)
+                first = await client.get("/simulator/books")
+                await asyncio.sleep(0.1)
+                await client.rest_is_here()
+                assert client.frames == [] and await client.get("/simulator/books") == first
+                assert (await client.get("/simulator/state"))["paused"] is True
+                await client.post("resume")
+                await client.read_frames(3)
+
+        run(test())
+
+
+async def logged(client: Client, name: str) -> list[tuple[str, str, str, int]]:
+    log = await client.get(f"/simulator/log?name={name}")
+    streams = [tuple(stream) for stream in log["streams"]]
+    return [(*streams[index], number) for index, number in log["entries"]]
+
+
+async def follow(client: Client, channel: str = "spot.order_book_update", count: int = 400) -> Book:
+    """A book of BTC/USDT, kept for so many frames."""
+    await client.ask(channel, ["BTC_USDT", "100ms"] if channel == "spot.order_book_update" else ["ob.BTC_USDT.50"])
+    await client.read_frames(count)
+    return book_of(client)
+
+
+def book_of(client: Client) -> Book:
+    """The book that all frames so far make."""
+    book = Book()
+    for frame in client.frames:
+        book.take(frame["result"])
+    return book
+
+
+async def until_one_is_held(client: Client) -> None:
+    """Pause the market while a change of BTC/USDT has not been pushed yet."""
+    while True:
+        await client.post("pause")
+        await client.rest_is_here()
+        if (await client.get("/simulator/books"))["BTC/USDT"]["id"] > max(frame["result"]["u"] for frame in client.frames):
+            return
+        await client.post("resume")
+        await client.read_frames(len(client.frames) + 1)
+
+
+class TestFaults:
+    def test_without_faults_nothing_is_amiss(self) -> None:
+        async def test() -> None:
+            async with exchange() as client:
+                book = await follow(client)
+                assert (book.holes, book.repeated) == (0, 0)
+                assert (await client.get("/simulator/state"))["faults"] == {}
+
+        run(test())
+
+    def test_drop_leaves_holes_for_everybody(self) -> None:
+        async def test() -> None:
+            async with exchange("drop=10") as client, client.http.ws_connect(PATH) as socket:
+                other = Client(client.http, socket)
+                books = await asyncio.gather(follow(client), follow(other, "spot.obu"))
+                assert all(20 < book.holes < 80 for book in books)
+                numbers = [frame["result"]["u"] for frame in client.frames]
+                logged_numbers = [entry[3] for entry in await logged(client, "test")]
+                assert logged_numbers[: len(numbers)] == numbers
+
+        run(test())
+
+    def test_duplicate_repeats_a_push_and_logs_it_once(self) -> None:
+        async def test() -> None:
+            async with exchange("duplicate=10") as client:
+                book = await follow(client)
+                assert 20 < book.repeated < 80 and book.holes == 0
+                numbers = [entry[3] for entry in await logged(client, "test")]
+                assert len(set(numbers)) == len(numbers)
+
+        run(test())
+
+    def test_reorder_swaps_two_pushes_of_a_pair_and_logs_them_in_order(self) -> None:
+        async def test() -> None:
+            async with exchange("reorder=10") as client:
+                await follow(client)
+                numbers = [frame["result"]["u"] for frame in client.frames]
+                swapped = [index for index in range(len(numbers) - 1) if numbers[index] > numbers[index + 1]]
+                assert 15 < len(swapped) < 80
+                for index in swapped:
+                    numbers[index : index + 2] = reversed(numbers[index : index + 2])
+                assert numbers == sorted(numbers)
+                assert [entry[3] for entry in await logged(client, "test")][: len(numbers) - 1] == numbers[:-1]
+
+        run(test())
+
+    def test_a_push_that_waits_for_the_next_one_is_not_lost_when_the_fault_ends(self) -> None:
+        async def test() -> None:
+            async with exchange("reorder=2") as client:
+                await follow(client, "spot.obu", 10)
+                await until_one_is_held(client)
+                await client.post("fault", "clear")
+                await client.post("resume")
+                await client.read_frames(len(client.frames) + 20)
+                numbers = sorted((frame["result"]["U"], frame["result"]["u"]) for frame in client.frames[1:])
+                assert all(after[0] == before[1] + 1 for before, after in zip(numbers, numbers[1:], strict=False))
+
+        run(test())
+
+    def test_a_push_that_waits_for_the_next_one_does_not_come_after_a_new_subscription(self) -> None:
+        async def test() -> None:
+            async with exchange("reorder=2") as client:
+                await follow(client, "spot.obu", 10)
+                await until_one_is_held(client)
+                await client.post("fault", "clear")
+                await client.ask("spot.obu", ["ob.BTC_USDT.50"], "unsubscribe")
+                client.frames.clear()
+                await client.ask("spot.obu", ["ob.BTC_USDT.50"])
+                await client.post("resume")
+                await client.read_frames(20)
+                book = book_of(client)
+                assert (book.holes, book.repeated) == (0, 0)
+
+        run(test())
+
+    @pytest.mark.parametrize("channel", ["spot.order_book_update", "spot.obu"])
+    def test_full_pushes_the_whole_book_unasked(self, channel: str) -> None:
+        async def test() -> None:
+            async with exchange("full=10") as client:
+                await follow(client, channel)
+                whole = [frame["result"] for frame in client.frames[1:] if frame["result"].get("full")]
+                assert 15 < len(whole) < 80 and all(len(result["b"]) > 10 for result in whole)
+                assert all(("U" in result) is (channel == "spot.order_book_update") for result in whole)
+                await client.post("fault", "full=0")
+                await client.post("pause")
+                await client.rest_is_here()
+                assert book_of(client).levels == levels_of((await client.get("/simulator/books"))["BTC/USDT"])
+
+        run(test())
+
+    @pytest.mark.parametrize("target", ["spot.trades", "BTC/USDT"])
+    def test_refuse_refuses_a_channel_or_a_pair(self, target: str) -> None:
+        async def test() -> None:
+            async with exchange(f"refuse={target}", rate=0) as client:
+                answer = await client.ask("spot.trades", ["BTC_USDT"])
+                assert answer["error"] == {"code": 2, "message": f"subscription refused: {target}"}
+                assert "error" not in await client.ask("spot.tickers", ["ETH_USDT"])
+                await client.post("fault", "clear")
+                assert "error" not in await client.ask("spot.trades", ["BTC_USDT"])
+
+        run(test())
+
+    def test_unanswered_gives_neither_acknowledgement_nor_data(self) -> None:
+        async def test() -> None:
+            async with exchange("unanswered=spot.trades") as client:
+                await client.socket.send_str('{"time":1,"channel":"spot.trades","event":"subscribe","payload":["BTC_USDT"]}')
+                await client.ask("spot.tickers", PAIRS)
+                assert [answer["channel"] for answer in client.answers] == ["spot.tickers"]
+                assert {frame["channel"] for frame in await client.read_frames(20)} == {"spot.tickers"}
+
+        run(test())
+
+    @pytest.mark.parametrize("target", ["spot.obu", "BTC/USDT"])
+    def test_mute_acknowledges_and_says_nothing(self, target: str) -> None:
+        async def test() -> None:
+            async with exchange(f"mute={target}") as client:
+                assert "error" not in await client.ask("spot.obu", ["ob.BTC_USDT.50"])
+                await client.ask("spot.tickers", ["ETH_USDT"])
+                assert {frame["channel"] for frame in await client.read_frames(20)} == {"spot.tickers"}
+                assert {entry[2] for entry in await logged(client, "test")} == {"spot.tickers"}
+                await client.post("fault", "clear")
+                await client.read(lambda: client.frames[-1]["channel"] == "spot.obu")
+
+        run(test())
+
+    @pytest.mark.parametrize("fault", ["cut=0.3", None])
+    def test_cut_resets_a_connection_in_the_middle_of_a_frame(self, fault: str | None) -> None:
+        async def test() -> None:
+            async with exchange(*([fault] if fault else []), rate=0) as client:
+                url = client.http._base_url
+                assert url is not None
+                reader, writer = await asyncio.open_connection(url.host, url.port)
+                writer.write(
+                    b"GET /ws/v4/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+                )
+                await reader.readuntil(b"\r\n\r\n")
+                started = time.monotonic()
+                if fault is None:
+                    assert await client.post("fault", "cut") == 200
+                data = b""
+                with pytest.raises(ConnectionResetError):
+                    while True:
+                        data += await reader.readexactly(1)
+                assert data[0] == 0x81 and len(data) < 4 + int.from_bytes(data[2:4], "big")
+                assert fault is None or time.monotonic() - started > 0.2
+                assert (await client.get("/simulator/state"))["faults"]["cut"] >= 1
+                writer.close()
+
+        run(test())
+
+    def test_stale_books_are_older_than_the_stream(self) -> None:
+        async def test() -> None:
+            async with exchange("stale=2") as client:
+                await client.post("pause")
+                await client.ask("spot.order_book_update", ["BTC_USDT", "100ms"])
+                await client.post("resume")
+                first = (await client.read_frames(1))[0]["result"]["U"]
+                for pair in PAIRS:
+                    path = f"/api/v4/spot/order_book?currency_pair={pair}&limit=100&with_id=true"
+                    books = [await client.get(path) for _ in range(3)]
+                    assert books[0]["id"] == books[1]["id"] < books[2]["id"]
+                    assert pair == "ETH_USDT" or books[0]["id"] < first - 1 <= books[2]["id"]
+
+        run(test())
+
+    def test_drip_lets_so_many_bytes_a_second_through(self) -> None:
+        async def test() -> None:
+            async with exchange("drip=4000") as client:
+                await client.ask("spot.trades", PAIRS)
+                started = time.monotonic()
+                frames = await client.read_frames(20)
+                size = sum(len(json.dumps(frame, separators=(",", ":"))) for frame in frames)
+                assert size / (time.monotonic() - started) < 8000
+                await client.post("fault", "drip=0")
+                await client.read_frames(200)
+
+        run(test())
+
+    def test_early_sends_the_whole_book_before_the_acknowledgement(self) -> None:
+        async def test() -> None:
+            async with exchange("early", rate=0) as client:
+                await client.ask("spot.obu", ["ob.BTC_USDT.50", "ob.ETH_USDT.50"])
+                assert [frame["result"]["full"] for frame in client.frames] == [True, True]
+
+        run(test())
+
+    def test_slow_rest_takes_its_time(self) -> None:
+        async def test() -> None:
+            async with exchange("slow-rest=0.3", rate=0) as client:
+                started = time.monotonic()
+                await client.get("/api/v4/spot/time")
+                assert time.monotonic() - started >= 0.3
+
+        run(test())
+
+    def test_a_hole_is_one_change_that_nobody_sees(self) -> None:
+        async def test() -> None:
+            async with exchange() as client:
+                await follow(client, count=10)
+                assert await client.post("fault", "hole=BTC/USDT") == 200
+                await client.read_frames(300)
+                assert book_of(client).holes == 1
+                assert (await client.get("/simulator/state"))["faults"] == {"hole": 1}
+
+        run(test())
+
+    @pytest.mark.parametrize(
+        ("fault", "says"),
+        [
+            ("dorp=3", "unknown fault 'dorp'; known: drop=N, duplicate=N"),
+            ("drop", "fault 'drop' is not of the form drop=N"),
+            ("drop=x", "drop=N"),
+            ("drop=-1", "drop=N"),
+            ("drop=1.5", "a whole number"),
+            ("cut=nan", "cut=SECONDS"),
+            ("cut=inf", "cut=SECONDS"),
+            ("early=1", "is not of the form early"),
+            ("refuse=NOPE/USDT", "known: spot.order_book_update"),
+            ("mute=", "mute=CHANNEL or PAIR"),
+            ("unanswered=BTC/USDT", "unanswered=CHANNEL"),
+            ("", "unknown fault ''"),
+        ],
+    )
+    def test_a_wrong_fault_names_what_is_known(self, fault: str, says: str) -> None:
+        with pytest.raises(SettingsError, match=re.escape(says)):
+            Simulator("gateio_spot", SYMBOLS, faults=[fault])
+
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                assert await client.post("fault", fault) == 400
+
+        run(test())
+
+    def test_every_fault_of_the_table_can_be_set_and_ended(self) -> None:
+        values = {"N": "5", "SECONDS": "0.5", "BYTES": "100", "CHANNEL": "spot.trades", "CHANNEL or PAIR": "BTC/USDT", "": ""}
+        faults = Faults(("spot.trades", "BTC/USDT"), seed=1)
+        for fault in FAULTS.values():
+            faults.set(f"{fault.name}={values[fault.value]}" if fault.value else fault.name)
+        assert faults.are_any
+        faults.clear()
+        assert not faults.are_any
+        assert not any(faults.strikes(name) or faults.amount(name) or faults.hits(name, "spot.trades") for name in FAULTS)
+
+
+class TestRecording:
+    def test_a_client_gets_what_it_subscribed_to_byte_for_byte(self) -> None:
+        lines = read_capture(EXAMPLE)
+        frames = [line.frame.decode() for line in lines if line.dir == "in"]
+        (book_line,) = (line for line in lines if line.dir == "http")
+        before_book = sum(line.dir == "in" for line in lines[: lines.index(book_line)])
+
+        async def test() -> None:
+            async with exchange(capture=lines) as client:
+                asked = asyncio.create_task(get_text(client, "/api/v4/spot/order_book?currency_pair=BTC_USDT&limit=100&with_id=true"))
+                for channel, payload in (
+                    ("spot.order_book_update", ["BTC_USDT", "100ms"]),
+                    ("spot.obu", ["ob.ETH_USDT.50"]),
+                    *((name, PAIRS) for name in ("spot.book_ticker", "spot.trades", "spot.tickers")),
+                    *(("spot.candlesticks", ["1m", pair]) for pair in PAIRS),
+                ):
+                    await send(client, channel, payload)
+                assert not asked.done()
+                seen: list[str] = []
+                while len(seen) < len(frames):
+                    seen.append((await client.socket.receive(timeout=20)).data)
+                    # The client has its book before the first frame that stood behind it.
+                    assert asked.done() or len(seen) <= before_book
+                assert seen == frames
+                assert await asked == book_line.frame.decode()
+                await client.rest_is_here()
+                state = await client.get("/simulator/state")
+                assert [(each["is_open"], each["is_played"]) for each in state["connections"]] == [(True, True)]
+
+        run(test())
+
+    def test_only_subscribed_streams_come_and_missing_acknowledgements_are_made(self) -> None:
+        lines = [line for line in read_capture(EXAMPLE) if b'"spot.trades","event":"subscribe"' not in line.frame]
+
+        async def test() -> None:
+            async with exchange(capture=lines) as client:
+                answer = await client.ask("spot.trades", ["BTC_USDT"], id=3)
+                assert (answer["id"], answer["result"]) == (3, {"status": "success"})
+                wanted = [json.loads(line.frame) for line in lines if b'"spot.trades"' in line.frame and b"BTC_USDT" in line.frame]
+                assert await client.read_frames(len(wanted)) == wanted
+                assert "error" in await client.ask("spot.trades", ["SOL_USDT"])
+                assert (await client.get("/simulator/books")) == {}
+
+        run(test())
+
+    def test_a_recording_goes_on_without_a_client_that_never_asks_for_the_book(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recording, "BOOK_TIMEOUT_S", 0.1)
+        lines = read_capture(EXAMPLE)
+        wanted = [line for line in lines if line.dir == "in" and b'"spot.order_book_update"' in line.frame]
+        (book,) = (line.frame.decode() for line in lines if line.dir == "http")
+
+        async def test() -> None:
+            async with exchange(capture=lines) as client:
+                await send(client, "spot.order_book_update", ["BTC_USDT", "100ms"])
+                await client.read_frames(len(wanted) - 1)
+                # Whoever asks later gets the last one that there was.
+                assert await get_text(client, "/api/v4/spot/order_book?currency_pair=BTC_USDT") == book
+
+        run(test())
+
+    def test_a_recording_goes_on_only_after_the_client_has_answered_its_pings(self) -> None:
+        async def test() -> None:
+            async with exchange(capture=read_capture(EXAMPLE)) as client, client.http.ws_connect(PATH, autoping=False) as socket:
+                await send(Client(client.http, socket), "spot.order_book_update", ["BTC_USDT", "100ms"])
+                await get_text(client, "/api/v4/spot/order_book?currency_pair=BTC_USDT")
+                before = 0
+                while (message := await socket.receive(timeout=20)).type is aiohttp.WSMsgType.TEXT:
+                    before += 1
+                for number in range(recording.BOOK_ROUND_TRIPS):
+                    assert message.type is aiohttp.WSMsgType.PING, number
+                    await socket.pong(bytes(message.data))
+                    message = await socket.receive(timeout=20)
+                assert message.type is aiohttp.WSMsgType.TEXT and 0 < before < 20
+
+        run(test())
+
+    def test_a_book_is_not_handed_to_whoever_no_longer_waits_for_it(self) -> None:
+        lines = read_capture(EXAMPLE)
+        (book,) = (line.frame.decode() for line in lines if line.dir == "http")
+        path = "/api/v4/spot/order_book?currency_pair=BTC_USDT"
+
+        async def test() -> None:
+            async with exchange(capture=lines) as client:
+                with pytest.raises(TimeoutError):
+                    await client.http.get(path, timeout=aiohttp.ClientTimeout(total=0.1))
+                asked = asyncio.create_task(get_text(client, path))
+                await send(client, "spot.order_book_update", ["BTC_USDT", "100ms"])
+                await client.read(lambda: len(client.frames) == 86)
+                assert await asked == book
+
+        run(test())
+
+    def test_rest_answers_come_from_the_recording_where_it_has_them(self, captures: Path) -> None:
+        lines = read_capture(captures / "gateio_spot.jsonl")
+        recorded = next(line.frame.decode() for line in lines if line.url.endswith("/currency_pairs"))
+
+        async def test() -> None:
+            async with exchange(capture=lines) as client:
+                assert await get_text(client, "/api/v4/spot/currency_pairs") == recorded
+                assert len(await client.get("/api/v4/spot/currencies")) > 10
+
+        run(test())
+
+    def test_the_real_recording_is_served_whole(self, captures: Path) -> None:
+        lines = read_capture(captures / "gateio_spot.jsonl")
+        frames = [line.frame.decode() for line in lines if line.dir == "in"]
+        books = {line.url.partition("api.gateio.ws")[2]: line.frame.decode() for line in lines if "/order_book?" in line.url}
+
+        async def test() -> None:
+            async with exchange(capture=lines) as client:
+                for line in lines:
+                    if line.dir == "out":
+                        await client.socket.send_str(line.frame.decode())
+                asked = {path: asyncio.create_task(get_text(client, path)) for path in books}
+                seen = [(await client.socket.receive(timeout=20)).data for _ in frames]
+                assert seen == frames
+                assert {path: await task for path, task in asked.items()} == books
+
+        run(test())
+
+    def test_faults_of_the_generated_market_are_refused(self) -> None:
+        with pytest.raises(SettingsError, match="known: cut=SECONDS, drip=BYTES, slow-rest=SECONDS"):
+            Simulator("gateio_spot", capture=read_capture(EXAMPLE), faults=["drop=3"])
+        with pytest.raises(SettingsError, match="its own symbols"):
+            Simulator("gateio_spot", SYMBOLS, capture=read_capture(EXAMPLE))
+        with pytest.raises(SettingsError, match="in the recording"):
+            Simulator("gateio_spot", capture=[])
+
+
+async def send(client: Client, channel: str, payload: list[str]) -> None:
+    await client.socket.send_str(json.dumps({"time": 1, "channel": channel, "event": "subscribe", "payload": payload}))
+
+
+async def get_text(client: Client, path: str) -> str:
+    async with client.http.get(path) as answer:
+        return await answer.text()
+
+
+def test_what_is_no_venue_and_no_symbol() -> None:
+    with pytest.raises(UnknownVenue, match="known: gateio_spot"):
+        Simulator("nope", SYMBOLS)
+    with pytest.raises(UnknownSymbol):
+        Simulator("gateio_spot", ["BTCUSDT"])
+    with pytest.raises(SettingsError):
+        Simulator("gateio_spot", [])
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "infrastructure.cli", "simulate", *map(str, arguments)]
+
+
+def finished(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """A command that does not get as far as serving."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, cwd=ROOT / "src", timeout=60)
+
+
+@asynccontextmanager
+async def process(*arguments: object) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
+    """The command, and the three words of its line."""
+    started = await asyncio.create_subprocess_exec(
+        *command("gateio_spot", *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT / "src"
+    )
+    assert started.stdout is not None
+    try:
+        yield started, (await started.stdout.readline()).decode().split()
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.communicate()
+
+
+class TestCommand:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_it_prints_one_line_serves_and_leaves_with_a_close_frame(self, number: signal.Signals) -> None:
+        async def test() -> None:
+            async with process("--rate", 500, "--symbols", "BTC/USDT,ETH/USDT") as (started, words), aiohttp.ClientSession() as http:
+                assert words[0] == "gateio_spot" and re.fullmatch(r"ws://127\.0\.0\.1:\d+/ws/v4/", words[1])
+                assert words[1] == words[2].replace("http", "ws") + "/ws/v4/"
+                async with http.ws_connect(words[1]) as socket:
+                    client = Client(http, socket)
+                    await client.ask("spot.trades", PAIRS)
+                    await client.read_frames(3)
+                    started.send_signal(number)
+                    message = await socket.receive(timeout=10)
+                    while message.type is aiohttp.WSMsgType.TEXT:
+                        message = await socket.receive(timeout=10)
+                    assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
+                out, err = await started.communicate()
+                assert (started.returncode, out, err) == (0, b"", b"")
+
+        run(test())
+
+    def test_it_serves_tls(self, tmp_path: Path) -> None:
+        certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+        made = subprocess.run(
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+            f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}".split(),
+            capture_output=True,
+            check=False,
+        )
+        if made.returncode:
+            pytest.skip("openssl makes no certificate here")
+        trust = ssl.create_default_context(cafile=str(certificate))
+
+        async def test() -> None:
+            async with (
+                process("--certificate", certificate, "--key", key, "--fault", "cut=1") as (_, words),
+                aiohttp.ClientSession() as http,
+            ):
+                assert words[1].startswith("wss://") and words[2].startswith("https://")
+                async with http.get(f"{words[2]}/api/v4/spot/time", ssl=trust) as answer:
+                    assert answer.status == 200
+                async with http.ws_connect(words[1], ssl=trust) as socket:
+                    client = Client(http, socket)
+                    await client.ask("spot.trades", PAIRS)
+                    await client.read_frames(3)
+                    message = await socket.receive(timeout=10)
+                    while message.type is aiohttp.WSMsgType.TEXT:
+                        message = await socket.receive(timeout=10)
+                    assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+
+        run(test())
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["nope"], "unknown venue 'nope'; known: gateio_spot"),
+            (["gateio_spot", "--symbols", "BTCUSDT"], "unknown symbol 'BTCUSDT'"),
+            (["gateio_spot", "--symbols", ""], "unknown symbol ''"),
+            (["gateio_spot", "--fault", "dorp=3"], "unknown fault 'dorp'; known: drop=N"),
+            (["gateio_spot", "--capture", "nowhere.jsonl"], "nowhere.jsonl: cannot be read: No such file or directory"),
+            (["gateio_spot", "--capture", ROOT / "README.md"], "README.md:1: JSON is malformed"),
+            (["gateio_spot", "--capture", EXAMPLE, "--symbols", "BTC/USDT"], "its own symbols"),
+            (["gateio_spot", "--certificate", "nowhere.pem", "--key", "nowhere.pem"], "cannot use certificate nowhere.pem"),
+            (["gateio_spot", "--certificate", ROOT / "README.md", "--key", ROOT / "README.md"], "cannot use certificate"),
+            (["gateio_spot", "--key", "nowhere.pem"], "belong together"),
+            (["gateio_spot", "--rate", "nan"], "--rate"),
+            (["gateio_spot", "--port", "70000"], "--port"),
+        ],
+    )
+    def test_wrong_input_gives_one_line_and_exit_code_two(self, arguments: list[object], says: str) -> None:
+        done = finished(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in " ".join(done.stderr.replace("│", " ").split()) and "Traceback" not in done.stderr
+
+    def test_a_port_in_use_is_told(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            done = finished("gateio_spot", "--port", port)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"tickrail: cannot serve on 127.0.0.1:{port}: Address already in use\n"
+
+    def test_its_help_lists_every_fault(self) -> None:
+        done = finished("--help")
+        assert done.returncode == 0 and "Example" in done.stdout
+        assert [name for name in FAULTS if name not in done.stdout] == []
