@@ -4,7 +4,13 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-_FACTOR = 10 if os.environ.get("TICKRAIL_SOAK") == "1" else 1
+
+def is_soak() -> bool:
+    """Whether the long forms are to run."""
+    return os.environ.get("TICKRAIL_SOAK") == "1"
+
+
+_FACTOR = 10 if is_soak() else 1
 
 
 def effort(examples: int, *, steps: int = 50) -> settings:
