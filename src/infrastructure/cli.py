@@ -1,7 +1,11 @@
 """The command ``tickrail``. Exit codes: 0 done, 1 a run found something wrong, 2 wrong input."""
 
 import asyncio
+import math
+import os
+import signal
 import sys
+import textwrap
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -44,60 +48,77 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # Its boxes cut help and errors into pieces of a few words.
 )
 _DEMO_VENUE = next(iter(VENUES))
 _REFRESHES_PER_SECOND = 4
 _BOOKS_SHOWN = 15
+#: Prices are shown with so many digits, and with cents at least.
+_PRICE_DIGITS = 6
+_FAULT_LINES = (
+    textwrap.fill(f"{usage(each):25}{each.help}", 78, initial_indent="  ", subsequent_indent=" " * 27) for each in FAULTS.values()
+)
+_FAULTS_HELP = "\n".join(("\b", "Faults:", *_FAULT_LINES))
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line, for machines.")]
 
 
-@app.command("demo")
+@app.command("demo", short_help="Prove on a simulated exchange that switching loses nothing.")
 def demo_command(
-    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="How long to stream.")] = 20.0,
-    rate: Annotated[float, typer.Option(min=1, max=1_000_000, help="Frames a second in all.")] = 4000.0,
-    switch_every: Annotated[float, typer.Option(min=0.01, help="Seconds between two switches of the architecture.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the generated market; the same seed, the same frames.")] = 1,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, max=86_400, help="How long to stream.")] = 20.0,
+    rate: Annotated[float, typer.Option(metavar="N", min=1, max=1_000_000, help="Frames a second in all.")] = 4000.0,
+    switch_every: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.01, help="How long until the architecture is switched again.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the generated market; the same seed, the same frames.")] = 1,
     as_json: Json = False,
     inject: Annotated[Inject | None, typer.Option(hidden=True, help="Put a fault into our own side, which the run must find.")] = None,
 ) -> None:
-    """Stream a simulated exchange over a real socket, switch architectures in mid-stream, and prove that nothing was lost.
+    """Stream a simulated exchange over a real socket, switch architectures while it flows, and prove that nothing was lost.
 
     The exchange is a process of its own on this machine, and every message it sends carries a number. The numbers that reached the
     callbacks are held against those that were sent, and at the end each order book against the exchange's own. Exit code 0 only if nothing
-    was lost, duplicated or reordered and every book is right.
+    was lost, duplicated or reordered and every book is right. Ctrl-C and SIGTERM end it unproven, with exit code 130.
 
     Example: tickrail demo --seconds 5 --rate 8000 --switch-every 0.2
     """
     demo = Demo(_DEMO_VENUE, seed, inject)
     console = Console()
+    shown = -1.0
+
+    def show(running: Demo, elapsed: float) -> None:
+        nonlocal shown
+        if elapsed - shown >= 1 / _REFRESHES_PER_SECOND or elapsed >= seconds:
+            shown = elapsed
+            live.update(picture(running, elapsed, seconds))
+
+    try:
+        if as_json:
+            summary = in_loop(demo.run(seconds, rate, switch_every))
+        else:
+            with _live(console, f"tickrail demo  {_DEMO_VENUE}  starting") as live:
+                summary = in_loop(demo.run(seconds, rate, switch_every, show))
+    except KeyboardInterrupt:
+        sys.stderr.write("tickrail: ended early, nothing is proven\n")
+        raise typer.Exit(130) from None
     if as_json:
-        summary = in_loop(demo.run(seconds, rate, switch_every))
         sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
     else:
-        with Live(console=console, refresh_per_second=_REFRESHES_PER_SECOND, transient=True) as live:
-            shown = -1.0
-
-            def show(running: Demo, elapsed: float) -> None:
-                nonlocal shown
-                if elapsed - shown >= 1 / _REFRESHES_PER_SECOND:
-                    shown = elapsed
-                    live.update(picture(running, elapsed, seconds))
-
-            summary = in_loop(demo.run(seconds, rate, switch_every, show))
         console.print(_demo_end(summary))
     raise typer.Exit(0 if summary.is_clean else 1)
 
 
-@app.command("replay")
+@app.command("replay", short_help="Run recorded traffic through one architecture, or both in turn.")
 def replay_command(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A capture: JSON lines with t, dir, url and raw or hex.", show_default=False)
     ],
-    venue: Annotated[str | None, typer.Option(help=f"Whose frames they are: {', '.join(VENUES)}. Default: by the file's URLs.")] = None,
+    venue: Annotated[
+        str | None,
+        typer.Option(metavar="VENUE", help=f"Whose frames they are: {', '.join(VENUES)}.", show_default="by the addresses in the file"),
+    ] = None,
     architecture: Annotated[Architecture, typer.Option(help="The architecture to start with.")] = Architecture.DIRECT,
-    switch_every: Annotated[int, typer.Option(min=0, help="Switch the architecture every so many frames; 0: never.")] = 0,
+    switch_every: Annotated[int, typer.Option(metavar="N", min=0, help="Switch the architecture every N frames; 0: never.")] = 0,
     adapted: Annotated[bool, typer.Option("--adapted", help="Run each architecture through the other's adapter.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -106,7 +127,7 @@ def replay_command(
     The digest covers every event in order: two runs over the same file must print the same one, whatever the architecture and however
     often it changed. REST answers are taken from the file; nothing is fetched.
 
-    Example: tickrail replay capture.jsonl --architecture strategy --switch-every 7
+    Example: tickrail replay capture.jsonl --switch-every 7
     """
     lines = read_capture(file)
     summary = asyncio.run(replay(lines, venue or venue_of(lines), architecture, switch_every=switch_every, adapted=adapted))
@@ -118,30 +139,54 @@ def replay_command(
         Console().print(_replay_end(summary))
 
 
-@app.command("run")
+@app.command("run", short_help="Stream the exchanges of a configuration file.")
 def run_command(
-    config: Annotated[Path, typer.Option(metavar="FILE", help="TOML, one table for each exchange; tickrail.example.toml shows all.")],
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long; default: at Ctrl-C or SIGTERM.")] = None,
-    events: Annotated[bool, typer.Option("--events", help="Print every event as a line of JSON instead of the table.")] = False,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="TOML, a table for each exchange; tickrail.example.toml shows all.")],
+    seconds: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.1, help="How long to stream.", show_default="until Ctrl-C or SIGTERM"),
+    ] = None,
+    events: Annotated[bool, typer.Option("--events", help="Print each event as a line of JSON, and no table.")] = False,
 ) -> None:
     """Stream the exchanges of a configuration file and show what comes.
 
     SIGHUP reads the file again and applies it to the live connections: architecture, symbols and channels. Exit code 1 if every
-    exchange was given up, 2 if the configuration is wrong or an exchange cannot be opened.
+    exchange was given up or the events cannot be written, 2 if the configuration is wrong or an exchange cannot be opened.
 
     Example: tickrail run --config tickrail.example.toml
     """
+    lines: list[bytes] = []
+    told: dict[str, str] = {}
 
     def on_event(event: Emission) -> None:
         if events:
-            sys.stdout.buffer.write(canonical(event) + b"\n")
+            lines.append(canonical(event) + b"\n")
+
+    def write(running: Exchanges) -> None:
+        """What there is for those who do not look at the table: events, and on standard error the notes."""
+        nonlocal told
+        for name, note in running.notes.items():
+            if told.get(name) != note:
+                sys.stderr.write(f"tickrail: {name}: {note}\n")
+        told = dict(running.notes)
+        try:
+            sys.stdout.buffer.write(b"".join(lines))
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                sys.stderr.write(f"tickrail: events cannot be written: {error.strerror}\n")
+            # What the buffer holds can go nowhere, and must not be tried again at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        lines.clear()
 
     console = Console()
     exchanges = Exchanges(config, on_event)
     if events or not console.is_terminal:
-        in_loop(exchanges.run(seconds, lambda _: sys.stdout.flush()))
+        in_loop(exchanges.run(seconds, write))
+        write(exchanges)
     else:
-        with Live(console=console, refresh_per_second=_REFRESHES_PER_SECOND, transient=True) as live:
+        with _live(console, "tickrail run  connecting") as live:
             in_loop(exchanges.run(seconds, lambda running: live.update(exchanges_picture(running))))
     if not events:
         console.print(exchanges_picture(exchanges))
@@ -149,24 +194,29 @@ def run_command(
         raise typer.Exit(1)
 
 
-@app.command("simulate")
+@app.command("simulate", short_help="Be an exchange on this machine, with faults.", epilog=_FAULTS_HELP)
 def simulate_command(
     venue: Annotated[str, typer.Argument(metavar="VENUE", help=f"The exchange: {', '.join(EXCHANGES)}.", show_default=False)],
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="TCP port on 127.0.0.1; 0: any that is free.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the generated market; the same seed, the same contents.")] = 1,
-    symbols: Annotated[str | None, typer.Option(help="Pairs, with commas between them.", show_default=",".join(SYMBOLS))] = None,
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65_535, help=f"On {HOST}; 0: any that is free.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the generated market; the same seed, the same contents.")] = 1,
+    symbols: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PAIR,PAIR...",
+            help="What is traded.",
+            show_default=f"{SYMBOLS[0]} and {len(SYMBOLS) - 1} more, or those of the capture",
+        ),
+    ] = None,
     rate: Annotated[
-        float, typer.Option(min=0, max=1_000_000, help="What happens a second, over all pairs and channels, subscribed to or not.")
+        float,
+        typer.Option(metavar="N", min=0, max=1_000_000, help="What happens a second, over all pairs and channels, subscribed to or not."),
     ] = 100.0,
     capture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Serve this recorded traffic, as fast as it can be read, and no generated market.")
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="; ".join(f"{usage(each)}: {each.help}" for each in FAULTS.values()) + ". May be given several times.",
-        ),
+        typer.Option(metavar="NAME=VALUE", help="What goes wrong, as listed below. May be given several times."),
     ] = None,
     certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="Serve wss and https with this certificate, PEM.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="The key of the certificate, PEM.")] = None,
@@ -176,7 +226,7 @@ def simulate_command(
     When it is ready it prints one line, the venue, its WebSocket address and its REST address, and then serves until SIGTERM or
     Ctrl-C.
 
-    Example: tickrail simulate VENUE --port 8501 --rate 2000 --fault drop=500 --fault cut=30
+    Example: tickrail simulate VENUE --port 8501 --fault drop=500 --fault cut=30
     """
     if (certificate is None) != (key is None):
         raise SettingsError("a certificate and its key belong together")
@@ -194,13 +244,18 @@ def simulate_command(
 
 
 def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run to the end in an event loop of uvloop, where it is installed."""
+    """Run to the end in an event loop of uvloop, where it is installed. What does not attend to SIGTERM itself is ended as by Ctrl-C."""
+
+    async def attended() -> Result:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+        return await coroutine
+
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        return runner.run(coroutine)
+        return runner.run(attended())
 
 
 def main() -> None:
-    """Run the command line; wrong input gives one line on standard error and exit code 2."""
+    """Run the command line; wrong input gives exit code 2 and what is wrong on standard error: a line, or one for each problem."""
     try:
         app()
     except TickrailError as error:
@@ -214,8 +269,8 @@ def picture(demo: Demo, elapsed: float, seconds: float) -> Group:
     figures = demo.figures()
     head = Text.assemble(
         ("tickrail demo", "bold"),
-        f"  {demo.venue.name}  {elapsed:5.1f} of {seconds:.0f} s  now: ",
-        (demo.feed.architecture.value, "bold cyan"),
+        f"  {demo.venue.name}  {min(elapsed, seconds):5.1f} of {seconds:g} s  now: ",
+        (demo.feed.architecture.value if elapsed < seconds else "comparing", "bold cyan"),
     )
     ledger = demo.ledger
     proof = Text.assemble(
@@ -225,35 +280,41 @@ def picture(demo: Demo, elapsed: float, seconds: float) -> Group:
 
 
 def exchanges_picture(exchanges: Exchanges) -> Group:
-    """What a run shows: a line for each exchange, then the books, as many as fit."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("exchange", "state", "architecture"):
-        table.add_column(name)
-    for name in ("frames", "rejected", "waiting", "lag ms", "connects"):
-        table.add_column(name, justify="right")
+    """What a run shows: a line for each exchange, then the books, as many as fit; fits 80 columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, width in (("exchange", 14), ("state", 12), ("architecture", 12)):
+        table.add_column(name, min_width=width, no_wrap=True)
+    for name, width in (("frames", 11), ("rejected", 8), ("lag ms", 6), ("connects", 8)):
+        table.add_column(name, justify="right", min_width=width, no_wrap=True)
     books: dict[str, OrderBook] = {}
     for name, manager in exchanges.managers.items():
         frames = manager.accounting.frames
-        books |= manager.books
+        books |= {f"{name} {symbol}": book for symbol, book in manager.books.items()}
         table.add_row(
             name,
             manager.state.value,
             manager.architecture.value,
             f"{frames.received:,}",
             f"{frames.rejected:,}",
-            f"{frames.in_flight:,}",
             f"{manager.lag_ns / 1e6:.0f}",
             f"{manager.connects:,}",
         )
     notes = [Text(f"{name}: {note}", "yellow") for name, note in exchanges.notes.items()]
+    if len(books) > _BOOKS_SHOWN:
+        notes.insert(0, Text(f"and {len(books) - _BOOKS_SHOWN} more books"))
     return Group(Text("tickrail run", "bold"), table, _books(dict(list(books.items())[:_BOOKS_SHOWN])), *notes)
+
+
+def _live(console: Console, first: str) -> Live:
+    """A place on the screen that is drawn anew and leaves nothing behind."""
+    return Live(Text(first, "bold"), console=console, refresh_per_second=_REFRESHES_PER_SECOND, transient=True)
 
 
 def _architectures(figures: VenueFigures) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("architecture")
-    for name in ("messages", "per second", "errors", "p50 us", "p99 us"):
-        table.add_column(name, justify="right")
+    for name, width in (("messages", 11), ("per second", 10), ("errors", 6), ("p50 us", 9), ("p99 us", 9)):
+        table.add_column(name, justify="right", min_width=width)
     for name, path in figures.architectures.items():
         table.add_row(
             name, f"{path.messages:,}", f"{path.per_second:,.0f}", str(path.errors), _microseconds(path.p50_ns), _microseconds(path.p99_ns)
@@ -264,21 +325,25 @@ def _architectures(figures: VenueFigures) -> Table:
 def _books(books: Mapping[str, OrderBook]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("book")
-    for name in ("state", "best bid", "best ask", "update id"):
-        table.add_column(name, justify="right")
+    for name, width in (("state", 7), ("best bid", 10), ("best ask", 10), ("update id", 12)):
+        table.add_column(name, justify="right", min_width=width)
     for symbol, book in sorted(books.items()):
         bid, ask = (book.best_bid, book.best_ask) if book.is_live else (None, None)
         state = Text(book.state.value, "green" if book.is_live else "yellow")
-        table.add_row(symbol, state, f"{bid[0]:.2f}" if bid else "-", f"{ask[0]:.2f}" if ask else "-", str(book.last_id or "-"))
+        table.add_row(symbol, state, _price(bid), _price(ask), str(book.last_id or "-"))
     return table
 
 
 def _account(frames: FrameAccounting) -> Table:
+    names = ("received", "delivered", "control", "rejected", "shed", "in_flight")
+    return _counts({name.replace("_", " "): getattr(frames, name) for name in names}, min_width=9)
+
+
+def _counts(counts: Mapping[str, int], min_width: int = 0) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for name in ("received", "delivered", "control", "rejected", "shed", "in_flight"):
-        table.add_column(name.replace("_", " "), justify="right")
-    counts = (frames.received, frames.delivered, frames.control, frames.rejected, frames.shed, frames.in_flight)
-    table.add_row(*(f"{count:,}" for count in counts))
+    for name in counts:
+        table.add_column(name, justify="right", min_width=min_width)
+    table.add_row(*(f"{count:,}" for count in counts.values()))
     return table
 
 
@@ -309,12 +374,11 @@ def _replay_end(summary: ReplaySummary) -> Group:
     for name in ("best bid", "best ask", "levels", "update id"):
         table.add_column(name, justify="right")
     for symbol, book in summary.books.items():
-        bid, ask = (f"{side[0][0]:g}" if side else "-" for side in (book.bids, book.asks))
+        bid, ask = (_price(side[0] if side else None) for side in (book.bids, book.asks))
         table.add_row(symbol, book.state, bid, ask, f"{len(book.bids)} + {len(book.asks)}", str(book.last_id))
-    events = "  ".join(f"{kind} {count:,}" for kind, count in summary.events.items())
     return Group(
         _account(summary.accounting),
-        Text(f"events: {events}"),
+        _counts(summary.events),
         Text(f"switches {summary.switches:,}"),
         table,
         Text(f"sha256 {summary.events_sha256}"),
@@ -323,6 +387,13 @@ def _replay_end(summary: ReplaySummary) -> Group:
 
 def _verdict(count: int) -> tuple[str, str]:
     return (f"{count:,}", "bold red" if count else "bold green")
+
+
+def _price(level: tuple[float, float] | None) -> str:
+    if level is None:
+        return "-"
+    price, _ = level
+    return f"{price:.{max(2, _PRICE_DIGITS - 1 - math.floor(math.log10(price)))}f}"
 
 
 def _microseconds(nanoseconds: int | None) -> str:

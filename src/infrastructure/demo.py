@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from infrastructure.feed import open_feed
 from infrastructure.metrics import FrameAccounting
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.marker import Switch
+from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.launch import SideChannel, level_floats, simulated_exchange
 from infrastructure.simulator.ledger import Ledger
@@ -32,8 +34,15 @@ HOLE_EVERY = 4000
 #: How long the exchange goes on without faults, so that every hole shows, and how long the feed then has to catch up.
 SETTLE_S = 1.0
 CATCH_UP_S = 20.0
-#: Between our own fault and the frame it spoils: the lane is busy by then.
+#: The same where our own fault is known to leave something outstanding.
+INJECTED_CATCH_UP_S = 2.0
+#: Frames that wait when our own fault lets others overtake them.
+BACKLOG = 10
+#: So many frames after a switch, when the lane is busy, so many are spoiled: books are repaired, but not all of them are of books.
 SPOIL_AFTER = 50
+SPOILED = 10
+#: Frames that are swapped come so many frames late: by then their streams have gone on.
+SWAP_LATE = 100
 
 
 class Inject(StrEnum):
@@ -60,34 +69,55 @@ class FlipEarlyLane(Lane):
             super().deliver(raw, received_ns)
 
 
-class SpoilingLane(Lane):
-    """A lane that loses, doubles or swaps one data frame after each switch."""
+class FlipInBacklogLane(FlipEarlyLane):
+    """The same; a switch that finds no backlog waits for one."""
 
-    fault: Inject = Inject.DROP
-    _countdown = 0
-    _kept: tuple[bytes | str, int | None] | None = None
+    _put_off: Switch | None = None
 
     def switch(self, route: Any) -> Switch:
-        """Switch, and spoil a frame soon after."""
-        self._countdown = SPOIL_AFTER
+        """Switch; where there is no backlog, wait for one."""
+        if route.is_queued or not self._is_free():
+            return super().switch(route)
+        self._put_off = Switch(self, route, self.received, 0, self._monotonic_ns())
+        return self._put_off
+
+    def deliver(self, raw: bytes | str, received_ns: int | None = None) -> None:
+        """Take one frame."""
+        if self._put_off is not None and len(self._fifo) == BACKLOG:
+            self._append(self._put_off)
+            self._put_off = None
+        super().deliver(raw, received_ns)
+
+
+class SpoilingLane(Lane):
+    """A lane that loses, doubles or swaps a few frames after each switch."""
+
+    fault: Inject = Inject.DROP
+    _since_switch = inf
+    _kept: tuple[tuple[bytes | str, int | None], ...] = ()
+
+    def switch(self, route: Any) -> Switch:
+        """Switch, and spoil frames soon after."""
+        if not self._kept:
+            self._since_switch = 0
         return super().switch(route)
 
     def deliver(self, raw: bytes | str, received_ns: int | None = None) -> None:
-        """Take one frame, unless it is the one to be spoiled."""
-        if self._kept is not None:
-            kept, self._kept = self._kept, None
-            super().deliver(raw, received_ns)
-            super().deliver(*kept)
+        """Take one frame, unless it is to be spoiled."""
+        self._since_switch += 1
+        is_spoiled = 0 < self._since_switch - SPOIL_AFTER <= SPOILED
+        if is_spoiled and self.fault is Inject.DROP:
             return
-        self._countdown -= 1
-        if self._countdown == 0 and self.fault is Inject.DROP:
-            return
-        if self._countdown == 0 and self.fault is Inject.SWAP:
-            self._kept = raw, received_ns
+        if is_spoiled and self.fault is Inject.SWAP:
+            self._kept += ((raw, received_ns),)
             return
         super().deliver(raw, received_ns)
-        if self._countdown == 0:
+        if is_spoiled:
             super().deliver(raw, received_ns)
+        elif self._since_switch == SPOIL_AFTER + SPOILED + SWAP_LATE:
+            for kept in self._kept:
+                super().deliver(*kept)
+            self._kept = ()
 
 
 class BookCounts(msgspec.Struct):
@@ -149,6 +179,7 @@ class Demo:
         symbols: Sequence[str] = SYMBOLS,
         faults: Sequence[str] = (f"drop={HOLE_EVERY}",),
         adapted: bool = False,
+        reconnect: ReconnectSettings | None = None,
     ) -> None:
         self.ledger = Ledger()
         self.venue: Venue = venue_named(venue)
@@ -159,6 +190,7 @@ class Demo:
         self._inject = inject
         self._faults = faults
         self._adapted = adapted
+        self._reconnect = reconnect or ReconnectSettings()
         self._in_gap: set[str] = set()
 
     async def run(
@@ -186,25 +218,31 @@ class Demo:
                 if show is not None:
                     show(self, elapsed)
                 await asyncio.sleep(min(next_switch, next_log, seconds) - elapsed)
+            if show is not None:
+                show(self, elapsed)
             return await self._finish(exchange, time.monotonic() - started)
 
     def switch(self, feed: WebSocketManager) -> None:
-        """Change the architecture."""
-        feed.switch(feed.architecture.other)
+        """Change the architecture, from the one that was asked for last: the lane may not have reached it."""
+        feed.switch(feed.settings.architecture.other)
 
     def _open(self, exchange: SideChannel) -> Any:
         lane_type: type[Lane] = Lane
         if self._inject is Inject.FLIP_EARLY:
-            lane_type = FlipEarlyLane
+            lane_type = FlipInBacklogLane
         elif self._inject is not None:
             lane_type = type("SpoilingLane", (SpoilingLane,), {"fault": self._inject})
-        return open_feed(
-            self.venue.name,
+        settings = ExchangeSettings(
+            venue=self.venue,
             symbols=self._symbols,
-            channels=["trade", "book_ticker", "ticker", "candle"],
+            channels=("trade", "book_ticker", "ticker", "candle"),
             architecture=Architecture.STRATEGY,
             websocket_url=exchange.logged_url(LOG_NAME),
             rest_url=exchange.rest_url,
+            reconnect=self._reconnect,
+        )
+        return open_feed(
+            settings,
             lane_type=lane_type,
             adapted=self._adapted,
             on_orderbook=self._on_orderbook,
@@ -236,12 +274,12 @@ class Demo:
 
     async def _finish(self, exchange: SideChannel, seconds: float) -> DemoSummary:
         assert self.feed is not None
-        streamed = self.figures()
+        streamed = self.figures().architectures
         await exchange.fault("clear")
         await asyncio.sleep(SETTLE_S)
         await exchange.pause()
         books = await exchange.books()
-        waited = time.monotonic() + CATCH_UP_S
+        waited = time.monotonic() + (CATCH_UP_S if self._inject is None else INJECTED_CATCH_UP_S)
         while time.monotonic() < waited:
             await self._read_log(exchange)
             await self.feed.drain()
@@ -250,10 +288,12 @@ class Demo:
                 break
             await asyncio.sleep(LOG_EVERY_S)
         self.ledger.finish()
+        figures = self.figures()
+        for name, path in figures.architectures.items():
+            path.per_second = streamed[name].per_second  # Rates are of the streaming, counts of everything.
         return DemoSummary(
             seconds=round(seconds, 3),
-            # Rates are of the streaming, counts of everything.
-            venues={self.venue.name: msgspec.structs.replace(self.figures(), architectures=streamed.architectures)},
+            venues={self.venue.name: figures},
             lost=self.ledger.lost,
             duplicated=self.ledger.duplicated,
             reordered=self.ledger.reordered,

@@ -9,6 +9,7 @@ from typing import Any
 
 from infrastructure.config import read_config
 from infrastructure.errors import ConfigError, TickrailError
+from infrastructure.events import ErrorEvent
 from infrastructure.feed import open_feed
 from infrastructure.networking.websocket.settings import ExchangeSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
@@ -19,7 +20,7 @@ OnEvent = Callable[[Emission], None]
 
 
 class Exchanges:
-    """The exchanges of one configuration file. ``notes`` are the latest words on each: why it failed, what was applied."""
+    """The exchanges of one configuration file. ``notes`` are the latest words on each: what went wrong, what was applied."""
 
     def __init__(self, path: Path, on_event: OnEvent) -> None:
         self.managers: dict[str, WebSocketManager] = {}
@@ -27,16 +28,15 @@ class Exchanges:
         self._path = path
         self._on_event = on_event
         self._stopped = asyncio.Event()
-        self._applying: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
 
     def stop(self) -> None:
         """End ``run``; a handler for signals."""
         self._stopped.set()
 
     def reload(self) -> None:
-        """Read the file again and apply what it says now; a handler for signals."""
-        if self._applying is None or self._applying.done():
-            self._applying = asyncio.get_running_loop().create_task(self._apply())
+        """Read the file again and apply what it says now, after what is being applied; a handler for signals."""
+        self._changed.set()
 
     async def run(self, seconds: float | None, show: Callable[["Exchanges"], None] | None = None, every_s: float = 0.25) -> None:
         """Open all, then stream until ``stop``, for ``seconds``, or until every exchange has failed. Raises what keeps one from opening."""
@@ -47,6 +47,7 @@ class Exchanges:
                 for name, exchange in settings.items():
                     if not self._stopped.is_set():
                         await self._open(stack, name, exchange)
+                applying = asyncio.create_task(self._apply_changes())
                 while not self._stopped.is_set() and any(manager.failure is None for manager in self.managers.values()):
                     if show is not None:
                         show(self)
@@ -60,13 +61,12 @@ class Exchanges:
                     for name, manager in self.managers.items():
                         if manager.failure is not None:
                             self.notes[name] = str(manager.failure)
-                if self._applying is not None:
-                    await asyncio.wait([self._applying], timeout=0)
-                    self._applying.cancel()
+                applying.cancel()
+                await asyncio.wait([applying])
 
     async def _open(self, stack: AsyncExitStack, name: str, settings: ExchangeSettings) -> None:
         """Open one exchange; a signal to stop ends the attempt."""
-        callbacks: dict[str, Any] = dict.fromkeys(CALLBACK_NAMES, self._on_event)
+        callbacks: dict[str, Any] = dict.fromkeys(CALLBACK_NAMES, self._on_event) | {"on_error": self._on_error}
         opening = asyncio.create_task(stack.enter_async_context(open_feed(settings, **callbacks)))
         stopping = asyncio.create_task(self._stopped.wait())
         await asyncio.wait([opening, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -76,6 +76,17 @@ class Exchanges:
         else:
             opening.cancel()
             await asyncio.wait([opening])
+
+    def _on_error(self, event: ErrorEvent) -> None:
+        if not self._stopped.is_set():  # An end that was asked for is no news.
+            self.notes[event.venue] = f"{event.kind}: {event.text}"
+        self._on_event(event)
+
+    async def _apply_changes(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._apply()
 
     async def _apply(self) -> None:
         try:

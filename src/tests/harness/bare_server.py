@@ -233,7 +233,7 @@ class Line:
         url: str | None = None,
         headers: dict[str, str] | None = None,
         trust: ssl.SSLContext | None = None,
-        resolve: Resolve = on_loopback,
+        resolve: Resolve | None = on_loopback,
         **settings: Any,
     ) -> Self:
         """Connect; ``settings`` are those of TransportSettings."""

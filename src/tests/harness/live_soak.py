@@ -11,11 +11,14 @@ import msgspec
 import uvloop
 
 from infrastructure.demo import Demo, DemoSummary
+from infrastructure.events import Architecture
+from infrastructure.networking.websocket.settings import ReconnectSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 
 VENUE = "gateio_spot"
-#: Holes in books, and connections reset in the middle of a frame.
+#: Holes in books, and connections reset in the middle of a frame; they are opened again at once, or there would be little to switch.
 FAULTS = ("drop=400", "cut=4")
+AT_ONCE = ReconnectSettings(first_delay_s=0.02, max_delay_s=0.1, max_restarts=1000)
 
 
 class ApplyDemo(Demo):
@@ -24,9 +27,11 @@ class ApplyDemo(Demo):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # the demo's own arguments
         self.applying: set[asyncio.Task[object]] = set()
+        self.asked = Architecture.STRATEGY
 
     def switch(self, feed: WebSocketManager) -> None:
-        settings = msgspec.structs.replace(feed.settings, architecture=feed.architecture.other)
+        self.asked = self.asked.other
+        settings = msgspec.structs.replace(feed.settings, architecture=self.asked)
         task: asyncio.Task[object] = asyncio.create_task(feed.apply(settings))
         self.applying.add(task)
         task.add_done_callback(self._applied)
@@ -41,13 +46,14 @@ def switching(
 ) -> DemoSummary:
     """One run: ``switches`` of them, evenly over ``seconds``."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(kind(VENUE, 1, faults=faults, adapted=adapted).run(seconds, rate, seconds / (switches + 1)))
+        demo = kind(VENUE, 1, faults=faults, adapted=adapted, reconnect=AT_ONCE)
+        return runner.run(demo.run(seconds, rate, seconds / (switches + 1)))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--rate", type=float, default=21_000.0)
+    parser.add_argument("--rate", type=float, default=22_000.0)
     parser.add_argument("--switches", type=int, default=1_050)
     given = parser.parse_args()
     is_clean = True

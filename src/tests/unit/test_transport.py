@@ -10,9 +10,9 @@ from picows import WSHandshakeError
 
 from infrastructure.errors import ConnectFailed, HandshakeDeferred, HandshakeRefused, SecurityFailed
 from infrastructure.networking.websocket.fake_transport import Attempt, FakeTransport, FakeVenue
-from infrastructure.networking.websocket.link import Loss, LossCause
+from infrastructure.networking.websocket.link import Connect, Loss, LossCause
 from infrastructure.networking.websocket.settings import TransportSettings
-from infrastructure.networking.websocket.transport import close_payload, excerpt, may_be_sent, refusal, retry_after_s
+from infrastructure.networking.websocket.transport import close_payload, connect, excerpt, may_be_sent, refusal, retry_after_s
 from tests.harness.virtual_loop import VirtualLoop, run_virtual
 
 NOW_NS = 1_700_000_000 * 10**9  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -123,6 +123,10 @@ def virtually(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
         run_virtual(1, test(self))
 
     return run
+
+
+#: Both are what a connection needs: read by the type checker.
+CONNECTS: tuple[Connect, ...] = (connect, FakeVenue())
 
 
 class TestFakeVenue:

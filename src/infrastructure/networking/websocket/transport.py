@@ -1,17 +1,18 @@
 """A WebSocket over a real socket; the only module that knows the WebSocket library.
 
-    socket -> [TLS] -> buffer_updated: time of the read -> picows: frames -> on_ws_frame: messages -> on_frame
+    socket -> [TLS] -> buffer_updated: the time of the read -> picows: frames -> on_ws_frame: messages -> on_frame
 
 picows hands out frames as they stand on the wire; whether a peer may send them is judged here. What is decided here, and why:
 
 - A text message is handed on as bytes, unchecked. One that is not UTF-8 is a frame that its codec rejects and counts: a bad frame, not
   a lost connection.
 - Compression is never offered and redirects are never followed. A wss:// address is never tried without TLS.
-- Any byte is a sign of life, and only bytes that were not waiting in the kernel when time was up can be missing: an event loop that was
-  held up blames nobody.
+- ``max_message_bytes`` bounds what is held of an unfinished message. It can exist twice, while a buffer grows or when it becomes bytes.
+- Any byte is a sign of life. Before a peer is given up the kernel is asked whether something of it waits there unread: then the event
+  loop was held up, and the peer is not to blame.
 - Of pings that come faster than their answers leave, some stay unanswered (RFC 6455, 5.5.3, lets the last answer stand for all).
-- What ``on_frame`` lets through (a cancellation, MemoryError) ends the connection: the library has read ahead, and going on would lose a
-  frame in silence. It goes on to the event loop, which tells its exception handler, or ends for SystemExit and KeyboardInterrupt.
+- What ``on_frame`` lets through, a cancellation or MemoryError, ends the connection: the library has read ahead, and going on could lose a
+  frame in silence. It goes on to the event loop, which tells its exception handler; asyncio's own ends for KeyboardInterrupt and SystemExit.
 - The library logs nothing: its records hold the address and the headers of the handshake, and so keys.
 """
 
@@ -28,7 +29,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl
+from urllib.parse import SplitResult, unquote_plus
 
 from picows import (
     WSFrame,
@@ -83,7 +84,7 @@ _OTHER_TLS = frozenset(
 #: Timers fire up to so much early.
 _EARLY_NS = 1_000_000
 #: A frame that is overdue while bytes wait in the kernel is looked at again so often, so much later: time to read what had to wait.
-_LOOKS, _LOOK_AGAIN_NS = 20, 50_000_000
+_LOOKS, _LOOK_AGAIN_NS = 10, 50_000_000
 
 # Not known to ``logging``, so that no configuration opens it, and above every level.
 _SILENCE = logging.Logger("tickrail.transport", logging.CRITICAL + 1)
@@ -204,8 +205,9 @@ def _check_request(url: str, parts: SplitResult, headers: Mapping[str, str]) -> 
 
 
 def _secrets(parts: SplitResult, headers: Mapping[str, str]) -> list[str]:
-    values = [parts.query, *(value for _, value in parse_qsl(parts.query)), *headers.values()]
-    return [value for value in values if len(value) >= _SHORTEST_SECRET]
+    raw = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    words = [word for value in headers.values() for word in value.split()]
+    return [value for value in (*raw, *map(unquote_plus, raw), *words) if len(value) >= _SHORTEST_SECRET]
 
 
 @functools.cache
@@ -235,6 +237,36 @@ def _told_to_nobody(loss: Loss) -> None:
 
 class _WebSocket(WSListener, asyncio.BufferedProtocol):
     """One WebSocket: a Transport to its user, a listener to picows, and the protocol of its socket, in front of picows' own."""
+
+    __slots__ = (
+        "_clock",
+        "_close_timeout_s",
+        "_frame_timeout_ns",
+        "_has_opened",
+        "_heard_ns",
+        "_inner",
+        "_is_closing",
+        "_is_congested",
+        "_looks",
+        "_loop",
+        "_loss",
+        "_lost",
+        "_max_bytes",
+        "_on_frame",
+        "_on_loss",
+        "_parts",
+        "_paused_ns",
+        "_pending",
+        "_ping_interval_ns",
+        "_ping_timeout_ns",
+        "_pinged_ns",
+        "_received_ns",
+        "_tail",
+        "_timer",
+        "_unfinished_ns",
+        "_where",
+        "_ws",
+    )
 
     def __init__(self, where: str, on_frame: OnFrame, on_loss: OnLoss, settings: TransportSettings, clock: Clock) -> None:
         self._where = where
@@ -290,6 +322,8 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         except (OSError, asyncio.CancelledError):
             sock.close()
             raise
+        # After an error picows closes twice, which makes asyncio's TLS deaf to ``abort``.
+        tls: dict[str, Any] = {"ssl_shutdown_timeout": self._close_timeout_s} if ssl_context else {}
         opening = self._loop.create_task(
             ws_connect(
                 self._accept,
@@ -305,22 +339,25 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
                 extra_headers=headers,
                 max_redirects=0,
                 use_aiofastnet=False,
+                **tls,
             )
         )
         opening.add_done_callback(lambda task: task.cancelled() or task.exception())
-        is_late = True
+        is_kept = is_late = False
         try:
-            is_late = not (await asyncio.wait((opening,), timeout=deadline - self._loop.time()))[0]
+            await asyncio.wait((opening,), timeout=deadline - self._loop.time())
+            is_kept, is_late = self._has_opened, not opening.done()
         finally:
-            if is_late or not self._has_opened:
+            if not is_kept:
                 # A cancelled ws_connect leaves its socket open, and one that was refused parts politely: without the socket both end.
                 self._abandon(sock)
                 await asyncio.wait((opening,), timeout=self._close_timeout_s)
+        if is_kept:
+            return
         if is_late:
             raise TimeoutError
-        if not self._has_opened:
-            opening.result()
-            raise ConnectionResetError("the connection ended before the handshake was answered")
+        opening.result()
+        raise ConnectionResetError("the connection ended before the handshake was answered")
 
     def _abandon(self, sock: socket.socket) -> None:
         self._on_loss = _told_to_nobody
@@ -332,8 +369,6 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
 
     def _accept(self, request: WSUpgradeRequest, response: WSUpgradeResponse) -> WSListener:
         """Picows: the handshake was answered as it should be."""
-        if self._loss is not None:
-            raise WSHandshakeError("the answer came too late", response=response)
         if "Sec-WebSocket-Extensions" in response.headers:
             raise WSHandshakeError("an extension that was not asked for", response=response)
         return self
@@ -392,24 +427,11 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         ws = self._ws
         if ws is None or (self._loss is not None and not self._is_closing):
             return  # What comes after the end is nobody's.
-        self._heard_ns = heard_ns = self._clock.monotonic_ns()
-        self._received_ns = heard_ns + self._clock.offset_ns
+        self._heard_ns = self._clock.monotonic_ns()
+        self._received_ns = self._heard_ns + self._clock.offset_ns
         self._tail = -1
         self._inner.buffer_updated(nbytes)
-        if self._tail < 0:
-            self._pending += nbytes
-        else:
-            self._pending = self._tail
-            if self._parts is None:
-                self._unfinished_ns = None
-        if self._pending and self._unfinished_ns is None:
-            self._unfinished_ns = heard_ns
-        if ws.is_close_frame_sent:
-            self._loss = self._loss or _objection(ws)
-            self._is_closing = False
-            self._part()
-        elif self._parts is not None and len(self._parts) + self._pending > self._max_bytes + _LONGEST_CONTROL:
-            self._refuse(_TOO_BIG, f"a message of more than {self._max_bytes} bytes")
+        self._after_read(nbytes)
 
     def connection_lost(self, exc: Exception | None) -> None:
         ws = self._ws
@@ -422,10 +444,9 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         self._stop_timer()
         self._lost.set()
         on_loss = self._on_loss
-        # Nothing may keep anything else alive: not this its user, and not TLS, in a circle of its own, this.
+        # Whoever holds this, and is told by it, is not held in return.
         self._ws = self._inner = self._parts = None
         del self._on_frame, self._on_loss
-        ws.underlying_transport.set_protocol(asyncio.BufferedProtocol())
         on_loss(loss)
 
     def pause_writing(self) -> None:
@@ -442,6 +463,8 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         below = transport.underlying_transport
         self._inner = below.get_protocol()
         below.set_protocol(self)
+        # picows goes on with what came with the answer; how much that is it does not tell, so part of a frame counts from the next read.
+        self._loop.call_soon(self._after_read, 0)
         self._heard_ns = self._clock.monotonic_ns()
         self._received_ns = self._heard_ns + self._clock.offset_ns
         self._watch()
@@ -479,6 +502,23 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         finally:
             if not is_handled:
                 self._interrupted(sys.exception())
+
+    def _after_read(self, nbytes: int) -> None:
+        if self._ws is None:
+            return
+        if self._tail < 0:
+            self._pending += nbytes
+        else:
+            self._pending = self._tail
+            if self._parts is None:
+                self._unfinished_ns = None
+        if self._pending and self._unfinished_ns is None:
+            self._unfinished_ns = self._heard_ns
+        if self._ws.is_close_frame_sent and (self._loss is None or self._is_closing):
+            self._loss = self._loss or _objection(self._ws)
+            self._part()
+        elif self._parts is not None and len(self._parts) + self._pending > self._max_bytes + _LONGEST_CONTROL:
+            self._refuse(_TOO_BIG, f"a message of more than {self._max_bytes} bytes")
 
     def _continued(self, frame: WSFrame) -> bytes | None:
         if self._parts is None:
@@ -522,10 +562,12 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
             self._part()
 
     def _part(self) -> None:
-        """Send what waits, then close the socket; or abort when that takes too long."""
+        """Send what waits, then close the socket; or abort when that takes too long, counted from our close if that came first."""
         if self._ws is not None:
             self._parts = None
-            self._abort_later()
+            if not self._is_closing:
+                self._abort_later()
+            self._is_closing = False
             self._ws.underlying_transport.close()
 
     def _abort_later(self) -> None:

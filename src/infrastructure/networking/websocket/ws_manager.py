@@ -1,15 +1,17 @@
 """A venue's connection and its wiring: connect, log in, subscribe, repair, reconnect, switch, close. It is not in a frame's way."""
 
 import asyncio
+import inspect
 import random
 import ssl
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
 import msgspec
 
+from infrastructure.book_sync import Request
 from infrastructure.clock import Clock
 from infrastructure.errors import (
     AwaitedInsideCallback,
@@ -24,13 +26,13 @@ from infrastructure.events import Architecture
 from infrastructure.networking.address import shown
 from infrastructure.networking.http import Rest
 from infrastructure.networking.websocket import transport
-from infrastructure.networking.websocket.connection import Connection, Fact
+from infrastructure.networking.websocket.connection import Connection, Fact, Phase
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.link import Connect, Loss
 from infrastructure.networking.websocket.marker import Marker, Switch, SwitchReceipt
 from infrastructure.networking.websocket.pipeline import LaneType, Pipeline, architecture_named
-from infrastructure.networking.websocket.reconnect import GiveUp, Reconnection
+from infrastructure.networking.websocket.reconnect import Again, GiveUp, Reconnection
 from infrastructure.networking.websocket.repairs import Repairs
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
@@ -91,15 +93,19 @@ class WebSocketManager(Pipeline):
         venue = settings.venue
         self._foreign = strategies
         self._strategies = strategies or strategy_set(venue)
+        #: Whether frames go past the session, and with them the answers to subscriptions.
+        self._is_opaque = strategies is not None or message_handler is not None
         self._ssl_context = ssl_context
         self._connect = connect
         self._chance = chance or random.Random()
-        self._rest = Rest(settings.rest_address, per_minute=settings.snapshots_per_minute, ssl_context=ssl_context, chance=self._chance)
+        self._rest = Rest(
+            settings.rest_address, per_minute=settings.snapshots_per_minute, ssl_context=ssl_context, chance=self._chance, clock=clock
+        )
         self._subscriber = Subscriber(
             venue,
-            None if strategies is None else strategies.subscription_strategy,
+            self._strategies.subscription_strategy if self._is_opaque else None,
             settings.subscribe_timeout_s,
-            lambda: self._connection,
+            self._asking,
             lambda error, channel: self._report("unanswered", str(error), channel),
         )
         self._repairs = Repairs(venue, self._rest, self._in_lane, self._subscriber, settings.subscribe_timeout_s, self._chance)
@@ -120,7 +126,7 @@ class WebSocketManager(Pipeline):
         self.connects = 0
         self.last_loss: Loss | None = None
         super().__init__(
-            Session(venue, None, self._repairs.soon, self._subscriber.answered, self._flowing),
+            Session(venue, None, self._repair_soon, self._subscriber.answered, self._flowing),
             first,
             handler=handler or PublicWebSocketHandler(),
             strategies=self._strategies,
@@ -167,8 +173,8 @@ class WebSocketManager(Pipeline):
         Raises what keeps the first connection from opening (ConnectFailed), SubscriptionRefused with the venue's words, or
         SubscriptionUnanswered.
         """
-        if self._supervisor is not None:
-            raise SettingsError("initialize() was called before; one manager is one connection's life")
+        if self._supervisor is not None or self._closing is not None:
+            raise SettingsError("the manager was opened or closed before; one manager is one connection's life")
         self._channels = self._channel_names(default_channels)
         symbols = self.settings.symbols if symbols is None else tuple(symbols)
         self.settings = _replaced(self.settings, {"symbols": symbols, "channels": self._channels})
@@ -249,12 +255,10 @@ class WebSocketManager(Pipeline):
                 raise
             await self._end_quietly(ended)
             self._channels = channels
-            receipt = None
-            # Held against the switch that was asked for last, which the lane may not have reached.
-            if settings.architecture is not self.settings.architecture:
-                receipt = await super().switch(settings.architecture)
+            # Asked for in any case: a switch that was asked for before may not have been reached, or may have been withdrawn.
+            receipt = await super().switch(settings.architecture)
             self.settings = settings
-            return Applied(tuple(added), tuple(ended), receipt)
+            return Applied(tuple(added), tuple(ended), receipt if receipt.changed else None)
 
     def get_performance_metrics(self) -> dict[str, Any]:
         """Figures by name, for code that reads them so; ``metrics()`` and ``accounting`` say more."""
@@ -277,10 +281,14 @@ class WebSocketManager(Pipeline):
 
     async def wait(self) -> None:
         """Wait until the manager is closed; raises what made it give up."""
+        if self._lane.is_current_task():
+            raise AwaitedInsideCallback("wait()")
         if self._supervisor is not None:
             await asyncio.wait([self._supervisor])
         if self.failure is not None:
             raise self.failure
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
 
     def close(self) -> "Closing":
         """End everything within ``close_deadline_s``, whatever the callbacks do. Begins at once; await what this returns for the end.
@@ -303,8 +311,8 @@ class WebSocketManager(Pipeline):
                 self._give_up(failure if isinstance(failure, ConnectFailed) else GaveUp(self.venue.name, str(failure)))
                 return
             decision = self._reconnection.failed(failure, asyncio.get_running_loop().time())
-            if not isinstance(decision, GiveUp) and not self._should_reconnect(failure):
-                decision = GiveUp(GaveUp(self.venue.name, f"the connection strategy says so after: {failure}"))
+            if not isinstance(decision, GiveUp) and self._foreign is not None:
+                decision = await self._allowed(decision, failure)
             if isinstance(decision, GiveUp):
                 self._give_up(decision.error)
                 return
@@ -314,14 +322,16 @@ class WebSocketManager(Pipeline):
         """An error of our own in the supervisor ends the venue, and is not lost."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._give_up(GaveUp(self.venue.name, f"{type(error).__name__}: {error}"))
+            if self._connection is not None:
+                self._connection.abort()
+            self._give_up(error if isinstance(error, TickrailError) else GaveUp(self.venue.name, f"{type(error).__name__}: {error}"))
 
     async def _live(self, opened: asyncio.Future[None]) -> Loss | ConnectFailed:
         """One connection, from the attempt to its end."""
         self._connection = connection = Connection(self.venue.name)
         strategy = self._strategies.connection_strategy
         strategy.websocket = connection
-        context = await self._run_foreign("connection context", strategy.create_connection_context())
+        context = await self._run_foreign("connection context", strategy.create_connection_context)
         if context is None:
             return ConnectFailed(self.venue.name, "the connection strategy gave no connection context")
         url = self.settings.websocket_url or context.url
@@ -345,7 +355,7 @@ class WebSocketManager(Pipeline):
             connection.pause()
         heartbeat = asyncio.create_task(self._heartbeat(connection, context))
         try:
-            if context.auth_required and not await self._log_in(connection):
+            if context.auth_required and connection.is_open and not await self._log_in(connection) and connection.is_open:
                 await connection.close()
                 return HandshakeRefused(shown(url), "the connection strategy could not authenticate")
             if self._cut is not None:
@@ -353,7 +363,7 @@ class WebSocketManager(Pipeline):
             self._tell(connection.state)
             if connection.is_open:
                 connection.learn(Fact.ASKED)
-                await self._subscriber.ask()
+                await self._run_foreign("subscription messages", self._subscriber.ask)
             if not opened.done():
                 opened.set_result(None)
             loss = await connection.end()
@@ -363,7 +373,7 @@ class WebSocketManager(Pipeline):
         self._cut = self._lane.call("cut", partial(self._lost, loss))
         self._tell(connection.state)
         flowing_at = connection.flowing_at
-        if flowing_at is None and self._foreign is not None and self._lane.delivered > handled:
+        if flowing_at is None and self._is_opaque and self._lane.delivered > handled:
             flowing_at = opened_at  # What a foreign set reads is its own affair; that it read something is all that can be known.
         if flowing_at is not None and self._reconnection is not None:
             self._reconnection.data_flows(flowing_at)
@@ -377,18 +387,26 @@ class WebSocketManager(Pipeline):
         return [*self._session.report("disconnected", str(loss), code=code), *self._session.disconnect()]
 
     async def _log_in(self, connection: Connection) -> bool:
+        """Whether it is done; not if the connection is lost meanwhile, or it takes longer than opening one may."""
         connection.learn(Fact.LOGIN)
-        return bool(await self._run_foreign("authenticate", self._strategies.connection_strategy.authenticate()))
+        login = asyncio.create_task(self._run_foreign("authenticate", self._strategies.connection_strategy.authenticate))
+        end = asyncio.create_task(connection.end())
+        try:
+            await asyncio.wait([login, end], timeout=self.settings.transport.open_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            return login.done() and bool(login.result())
+        finally:
+            login.cancel()
+            end.cancel()
 
     async def _heartbeat(self, connection: Connection, context: ConnectionContext) -> None:
-        while True:
+        while context.ping_interval:  # 0 or None: none is wanted
             await asyncio.sleep(context.ping_interval)
             if connection.is_open:
-                await self._run_foreign("heartbeat", self._strategies.connection_strategy.handle_heartbeat())
+                await self._run_foreign("heartbeat", self._strategies.connection_strategy.handle_heartbeat)
 
-    async def _run_foreign(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run what is not ours in a task of its own: what it raises is told as an error, and None returned."""
-        task = asyncio.create_task(coroutine)
+    async def _run_foreign(self, what: str, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call what is not ours, plain or ``async``, in a task of its own: what it raises is told as an error, and None returned."""
+        task = asyncio.create_task(_called(function, *arguments))
         try:
             await asyncio.wait([task])
         finally:
@@ -399,8 +417,14 @@ class WebSocketManager(Pipeline):
             return None
         return None if task.cancelled() else task.result()
 
-    def _should_reconnect(self, failure: Loss | ConnectFailed) -> bool:
-        return self._foreign is None or self._foreign.connection_strategy.should_reconnect(ConnectionError(str(failure)))
+    async def _allowed(self, again: Again, failure: Loss | ConnectFailed) -> Again | GiveUp:
+        """``again``, unless the customer's strategy is against it; one that raises has no opinion."""
+        assert self._foreign is not None
+        strategy, error = self._foreign.connection_strategy, ConnectionError(str(failure))
+        if await self._run_foreign("should_reconnect", strategy.should_reconnect, error) in (True, None):
+            return again
+        label = await self._run_foreign("classify_error", strategy.classify_error, error)
+        return GiveUp(GaveUp(self.venue.name, f"the connection strategy does not connect again after {label}: {failure}"))
 
     def _give_up(self, error: TickrailError) -> None:
         self.failure = error
@@ -415,8 +439,10 @@ class WebSocketManager(Pipeline):
         try:
             await self._subscriber.end(keys)
         finally:
-            for channel, symbol in keys:
-                self._in_lane(Session.forget, without_option(channel), symbol)
+            # A stream that is wanted again by now, or with another option, goes on.
+            kept = {(without_option(channel), symbol) for channel, symbol in self._subscriber.wanted}
+            for channel, symbol in sorted({(without_option(channel), symbol) for channel, symbol in keys} - kept):
+                await self._in_lane(Session.forget, channel, symbol)
 
     async def _end_quietly(self, keys: Sequence[Key]) -> None:
         """As ``_end``; that the venue did not answer, or refused, has been told as an event."""
@@ -424,6 +450,15 @@ class WebSocketManager(Pipeline):
             await self._end(keys)
         except TickrailError:
             pass
+
+    def _asking(self) -> Connection | None:
+        """The connection, once it may be asked for streams: logged in, and behind the end of the one before."""
+        connection = self._connection
+        return connection if connection is not None and connection.phase in (Phase.SUBSCRIBING, Phase.FLOWING) else None
+
+    def _repair_soon(self, request: Request) -> None:
+        if self._closing is None:
+            self._repairs.soon(request)
 
     def _flowing(self, channel: str, symbol: str) -> None:
         if self._connection is None or (self._cut is not None and not self._cut.is_done):
@@ -450,17 +485,19 @@ class WebSocketManager(Pipeline):
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._repairs.cancel()
+        # A cancellation would end the task of whoever waits, who did nothing wrong.
+        self._subscriber.give_up(NotConnected(self.venue.name))
         self._subscriber.close()
-        if self._opened is not None:
-            self._opened.cancel()
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(NotConnected(self.venue.name))
         try:
             async with asyncio.timeout_at(deadline):
                 if connection is not None:
                     await connection.close()
                 await self._rest.close()
                 if self._foreign is not None:
-                    await self._run_foreign("disconnect", self._foreign.connection_strategy.disconnect())
-                    await self._run_foreign("cleanup", self._foreign.connection_strategy.cleanup())
+                    await self._run_foreign("disconnect", self._foreign.connection_strategy.disconnect)
+                    await self._run_foreign("cleanup", self._foreign.connection_strategy.cleanup)
                 await handled
         except TimeoutError:
             if connection is not None:
@@ -484,7 +521,7 @@ class WebSocketManager(Pipeline):
 
     async def _tell_all(self, handler: ConnectionHandler) -> None:
         while self._states:
-            await self._run_foreign("connection handler", handler(self._states[0]))  # type: ignore[arg-type]
+            await self._run_foreign("connection handler", handler, self._states[0])
             self._states.popleft()
 
     def _pause(self) -> None:
@@ -550,5 +587,12 @@ def _policy_of(strategies: WebSocketStrategySet, settings: ReconnectSettings) ->
     )
 
 
+async def _called(function: Callable[..., Any], *arguments: object) -> Any:
+    result = function(*arguments)
+    return await result if inspect.isawaitable(result) else result
+
+
 def _streams(channels: Sequence[str], symbols: Collection[str]) -> list[Key]:
+    if symbols and not channels:
+        raise SettingsError(f"no channels for {', '.join(symbols)}: name them, or give callbacks for what is wanted")
     return [(channel, symbol) for channel in channels for symbol in symbols]
