@@ -73,6 +73,8 @@ class Session:
         # Channel and symbol of the streams that the venue agreed to send, and of those whose Gap has been told and not ended.
         self._expected: set[tuple[str, str]] = set()
         self._cut: set[tuple[str, str]] = set()
+        # Channel and symbol of the streams that were ended on purpose: what still comes of them is nobody's.
+        self._ended: set[tuple[str, str]] = set()
         # Symbols that were seen but not asked for.
         self._unwanted: set[str] = set()
         self._channels: dict[MessageType, str] = {}
@@ -142,6 +144,8 @@ class Session:
 
     def snapshot(self, symbol: str, raw: bytes | str, epoch: int | None = None) -> list[Emission]:
         """REST answered with the whole book of ``symbol``; ``epoch`` is the one of the request."""
+        if (self.venue.snapshot_channel, symbol) in self._ended:
+            return []
         stream = self._snapshot_stream(symbol)
         self._streams_in_hand = (stream,)
         events: list[Emission] = []
@@ -173,9 +177,14 @@ class Session:
         if channel not in self.venue.book_channels:
             self._expected.add((channel, symbol))
 
+    def readmit(self, channel: str, symbol: str) -> None:
+        """A stream that was ended is wanted again."""
+        self._ended.discard((channel, symbol))
+
     def forget(self, channel: str, symbol: str) -> list[Emission]:
-        """The stream was ended on purpose: no Gap for it, and a book that its user still holds can no longer be read."""
+        """The stream was ended on purpose: no Gap for it, nothing more of it, and a book that its user still holds cannot be read."""
         key = (channel, symbol)
+        self._ended.add(key)
         self._expected.discard(key)
         self._cut.discard(key)
         events: list[Emission] = []
@@ -268,6 +277,8 @@ class Session:
         if symbol not in self:
             self._unwanted.add(symbol)
             return False
+        if (self._channels[message_type], symbol) in self._ended:
+            return False
         self._flowing[message_type].add(symbol)
         if self._on_flowing is not None:
             self._on_flowing(self._channels[message_type], symbol)
@@ -276,6 +287,8 @@ class Session:
     def _admit_book(self, channel: str, symbol: str) -> _BookStream | None:
         if symbol not in self:
             self._unwanted.add(symbol)
+            return None
+        if (channel, symbol) in self._ended:
             return None
         stream = self._streams.get((channel, symbol)) or self._open(channel, symbol)
         stream.is_flowing = True

@@ -12,7 +12,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import aiohttp
 
@@ -65,6 +65,16 @@ async def simulated(
         rest = f"http{secure}://localhost:{port}" if security else f"http://127.0.0.1:{port}"
         async with aiohttp.ClientSession(rest) as http:
             yield SideChannel(VENUE, rest.replace("http", "ws") + simulator.exchange.websocket_path, rest, http)
+
+
+class Addresses(Protocol):
+    """Where an exchange is."""
+
+    @property
+    def websocket_url(self) -> str: ...
+
+    @property
+    def rest_url(self) -> str: ...
 
 
 class Asked(NamedTuple):
@@ -202,7 +212,7 @@ class Live(NamedTuple):
     seen: frames.Seen
 
 
-def settings_of(at: SideChannel | ScriptedExchange, **settings: Any) -> ExchangeSettings:
+def settings_of(at: Addresses, **settings: Any) -> ExchangeSettings:
     """Settings for an exchange of this module; ``settings`` as in a file."""
     return exchange_settings(VENUE, **{"websocket_url": at.websocket_url, "rest_url": at.rest_url, "reconnect": AT_ONCE, **settings})
 
@@ -210,7 +220,7 @@ def settings_of(at: SideChannel | ScriptedExchange, **settings: Any) -> Exchange
 @asynccontextmanager
 async def live(
     variant: Variant,
-    at: SideChannel | ScriptedExchange,
+    at: Addresses,
     *,
     symbols: Sequence[str] = (BTC,),
     channels: Sequence[str] = ("trade", "orderbook"),

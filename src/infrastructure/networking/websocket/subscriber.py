@@ -76,6 +76,8 @@ class Subscriber:
         """Ask for the end of streams and wait for the answers; raises the first error."""
         by_channel: dict[str, list[str]] = {}
         for channel, symbol in keys:
+            ended = SettingsError(f"{channel} of {symbol} was ended meanwhile")
+            self._settle(SubscriptionAction.SUBSCRIBE, (channel, symbol), ended)
             if self._subscriptions.drop(channel, [symbol]):
                 by_channel.setdefault(channel, []).append(symbol)
         waiters: list[asyncio.Future[None]] = []

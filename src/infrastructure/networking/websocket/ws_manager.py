@@ -42,7 +42,7 @@ from infrastructure.networking.websocket.strategies.interfaces import (
     ConnectionState,
     MessageHandler,
 )
-from infrastructure.networking.websocket.subscriber import Key, Subscriber, answers, encoded, without_option
+from infrastructure.networking.websocket.subscriber import Key, Subscriber, Waiters, answers, encoded, without_option
 from infrastructure.session import Emission, Session
 from infrastructure.venue import Venue
 
@@ -180,7 +180,7 @@ class WebSocketManager(Pipeline):
         self.settings = _replaced(self.settings, {"symbols": symbols, "channels": self._channels})
         policy = self.settings.reconnect if self._foreign is None else _policy_of(self._foreign, self.settings.reconnect)
         self._reconnection = Reconnection(self.venue.name, policy, self._chance)
-        waiters = self._subscriber.want(_streams(self._channels, symbols))
+        waiters = self._wanted(_streams(self._channels, symbols))
         self._opened = opened = asyncio.get_running_loop().create_future()
         self._supervisor = asyncio.get_running_loop().create_task(self._supervise(opened))
         self._supervisor.add_done_callback(self._supervised)
@@ -199,7 +199,7 @@ class WebSocketManager(Pipeline):
         While the connection is down they wait for the next one.
         """
         self._require_begun("subscribe()")
-        waiters = self._subscriber.want(_streams(self._channel_names(channels), symbols))
+        waiters = self._wanted(_streams(self._channel_names(channels), symbols))
         await self._subscriber.ask()
         await answers(waiters)
 
@@ -246,7 +246,7 @@ class WebSocketManager(Pipeline):
             wanted = set(_streams(channels, settings.symbols))
             added = sorted(wanted - self._subscriber.wanted)
             ended = sorted(set(_streams(self._channel_names(now.channels), now.symbols)) - wanted)
-            waiters = self._subscriber.want(added)
+            waiters = self._wanted(added)
             await self._subscriber.ask()
             try:
                 await answers(waiters)
@@ -433,6 +433,12 @@ class WebSocketManager(Pipeline):
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)
         self._subscriber.give_up(error)
+
+    def _wanted(self, keys: Collection[Key]) -> Waiters:
+        waiters = self._subscriber.want(keys)
+        for channel, symbol in keys:
+            self._session.readmit(without_option(channel), symbol)
+        return waiters
 
     async def _end(self, keys: Collection[Key]) -> None:
         """Unsubscribe what is no longer wanted, and forget it."""
