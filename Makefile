@@ -29,7 +29,7 @@ check: setup ## lint, format, types
 	$(BIN)/mypy
 
 test: check ## everything that must hold
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 soak: setup ## the long forms: every interleaving of a lane to 8 steps, 10,000 seeds of the simulation
 	cd src && ../$(BIN)/python -m tests.harness.soak $(ARGS)

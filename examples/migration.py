@@ -1,6 +1,6 @@
-"""A team's existing strategy set under the new manager, then direct handling on the same live connection, and back.
+"""A team's strategy set, unchanged, under the new manager; then direct handling on the same live connection, and the way back.
 
-Runs against a simulated exchange that it starts itself: python examples/migration.py
+Run it as ``python examples/migration.py``: it starts a simulated exchange of its own.
 """
 
 import asyncio
@@ -8,17 +8,14 @@ import json
 
 from tickrail import (
     ConnectionContext,
-    ConnectionState,
     ConnectionStrategy,
     MessageParser,
-    OrderBook,
     ParsedMessage,
     PublicWebSocketHandler,
     ReconnectionPolicy,
     StrategyPatternAdapter,
     SubscriptionAction,
     SubscriptionStrategy,
-    Trade,
     WebSocketHandlerAdapter,
     WebSocketManager,
     WebSocketStrategySet,
@@ -29,7 +26,7 @@ from tickrail import (
 
 
 class OldConnection(ConnectionStrategy):
-    """What the team has today; ``connect`` is no longer called, ``self.websocket`` is tickrail's."""
+    """What the team has today. Its ``connect`` is not called any more; ``self.websocket`` is the manager's connection."""
 
     def __init__(self, url):
         self.url = url
@@ -65,72 +62,65 @@ class OldParser(MessageParser):
 
 
 class Desk(PublicWebSocketHandler):
-    """The new handler: bytes in, typed callback out."""
+    """What replaces it: bytes in, typed callback out."""
 
     def __init__(self):
         super().__init__()
         self.trades = []
 
-    def _on_trade(self, trade: Trade):
+    def _on_trade(self, trade):
         self.trades.append(trade.trade_id)
 
-    def _on_orderbook(self, book: OrderBook):
-        pass
+
+async def migrate(exchange):
+    old_trades, states = [], []
+
+    async def message_handler(parsed):
+        old_trades.append(str(parsed.data["id"]))
+
+    async def connection_handler(state):
+        states.append(state.value)
+
+    desk, connection = Desk(), OldConnection(exchange.websocket_url)
+    strategies = WebSocketStrategySet(connection, OldSubscription(), OldParser())
+    config = exchange_settings("gateio_spot", rest_url=exchange.rest_url)
+
+    # Called as before; the handler is new.
+    manager = WebSocketManager(config, strategies, message_handler, connection_handler, handler=desk, use_direct_handling=False)
+    await manager.initialize(["BTC/USDT"], ["spot.trades"])
+    await manager.subscribe(["ETH/USDT"])
+    await asyncio.sleep(1)
+    assert manager.is_connected() and old_trades and not desk.trades
+    print(f"as before: {len(old_trades)} trades")
+
+    receipt = await manager.switch("direct")
+    print(f"direct after frame {receipt.after_frame}")
+    await asyncio.sleep(1)
+    receipt = await manager.switch("strategy")
+    print(f"and back after frame {receipt.after_frame}: {len(desk.trades)} trades were direct")
+    await manager.unsubscribe(["ETH/USDT"])
+    await manager.send_message({"time": 1, "channel": "spot.ping"})
+    await manager.close()
+
+    assert manager.accounting.is_balanced and manager.get_performance_metrics()["switches"] == 2
+    assert desk.trades and not set(old_trades) & set(desk.trades) and connection.heartbeats
+    print(f"one connection, {connection.heartbeats} heartbeats, no trade twice; {' -> '.join(states)}")
+    return strategies, message_handler, old_trades
 
 
 async def main():
     async with simulated_exchange("gateio_spot", "--rate", "400", "--symbols", "BTC/USDT,ETH/USDT") as exchange:
-        old_trades, states = [], []
+        strategies, message_handler, old_trades = await migrate(exchange)
 
-        async def message_handler(parsed):
-            old_trades.append(str(parsed.data["id"]))
-
-        async def connection_handler(state):
-            states.append(state)
-
-        desk = Desk()
-        strategies = WebSocketStrategySet(OldConnection(exchange.websocket_url), OldSubscription(), OldParser())
-        config = exchange_settings("gateio_spot", rest_url=exchange.rest_url)
-
-        manager = WebSocketManager(
-            config,
-            strategies,
-            message_handler,
-            connection_handler,
-            {"close_deadline_s": 3.0},
-            handler=desk,
-            use_direct_handling=False,
-        )
-        await manager.initialize(["BTC/USDT"], ["spot.trades"])
-        await manager.subscribe(["ETH/USDT"])
-        await asyncio.sleep(1)
-        print("old way:", len(old_trades), "trades, connected:", manager.is_connected())
-
-        receipt = await manager.switch("direct")
-        print("direct after frame", receipt.after_frame)
-        await asyncio.sleep(1)
-        await manager.switch("strategy")
-        await manager.unsubscribe(["ETH/USDT"])
-        await manager.send_message({"time": 1, "channel": "spot.ping"})
-        await manager.drain()
-        assert not set(old_trades) & set(desk.trades) and old_trades and desk.trades
-        print("both:", len(old_trades), "+", len(desk.trades), "trades, none twice;", manager.get_performance_metrics()["switches"], "switches")
-        await manager.close()
-        assert manager.accounting.is_balanced
-        assert states[0] is ConnectionState.CONNECTING and states[-1] is ConnectionState.CLOSED
-
-    # Each architecture through the other's interface, frame by frame.
-    frame = b'{"time":1,"channel":"spot.trades","event":"update","result":{"id":1,"currency_pair":"BTC_USDT","create_time_ms":"1.5",'
-    frame += b'"side":"buy","amount":"1","price":"2"}}'
-    seen = []
-    handler = PublicWebSocketHandler(on_trade=seen.append)
-    offline_feed("gateio_spot", handler=handler)  # gives the handler its session
-    new_as_old = WebSocketHandlerAdapter(handler)
-    parsed = await new_as_old.parse_message(frame)
-    await new_as_old.message_handler(parsed)
-    old_as_new = StrategyPatternAdapter(strategies, message_handler)
-    await old_as_new._handle_message(frame)
-    assert seen[0].trade_id == "1" and old_trades[-1] == "1"
+    # Where code of one kind must hold an object of the other, each through the other's interface.
+    trade = {"id": 1, "currency_pair": "BTC_USDT", "create_time_ms": "1.5", "side": "buy", "amount": "1", "price": "2"}
+    frame = json.dumps({"time": 1, "channel": "spot.trades", "event": "update", "result": trade}).encode()
+    desk = Desk()
+    offline_feed("gateio_spot", handler=desk)  # gives the handler its codec
+    new_as_old = WebSocketHandlerAdapter(desk)
+    await new_as_old.message_handler(await new_as_old.parse_message(frame))
+    await StrategyPatternAdapter(strategies, message_handler)._handle_message(frame)
+    assert desk.trades == ["1"] and old_trades[-1] == "1"
     print("adapters: one trade each way")
 
 

@@ -78,8 +78,7 @@ class Exchanges:
             await asyncio.wait([opening])
 
     def _on_error(self, event: ErrorEvent) -> None:
-        if not self._stopped.is_set():  # An end that was asked for is no news.
-            self.notes[event.venue] = f"{event.kind}: {event.text}"
+        self.notes[event.venue] = f"{event.kind}: {event.text}"
         self._on_event(event)
 
     async def _apply_changes(self) -> None:

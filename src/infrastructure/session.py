@@ -144,8 +144,6 @@ class Session:
 
     def snapshot(self, symbol: str, raw: bytes | str, epoch: int | None = None) -> list[Emission]:
         """REST answered with the whole book of ``symbol``; ``epoch`` is the one of the request."""
-        if (self.venue.snapshot_channel, symbol) in self._ended:
-            return []
         stream = self._snapshot_stream(symbol)
         self._streams_in_hand = (stream,)
         events: list[Emission] = []

@@ -16,9 +16,10 @@ QUIET_S = 0.3
 #: How long a recorded book waits for a client to ask for it, and how long a client waits for a recorded book.
 BOOK_TIMEOUT_S = 2.0
 ASKED_TIMEOUT_S = 30.0
-#: A client has taken a REST book once it has answered so many pings after a pause; nothing on the wire says so.
+#: A client is asked to answer so many pings around a REST book: one before it, or the book would overtake frames that stand before it;
+#: the others after a pause, by when the client has taken it: nothing else on the wire says so.
+BOOK_ROUND_TRIPS = 5
 BOOK_PAUSE_S = 0.03
-BOOK_ROUND_TRIPS = 4
 
 
 class RecordedFrame(NamedTuple):
@@ -102,30 +103,42 @@ class Recording:
             for step in self._steps:
                 if isinstance(step, RecordedBook):
                     if ahead[step.symbol]:
+                        await _round_trips(connection, 1)
+                        request = await self._next_request(step.symbol)
                         ahead[step.symbol] -= 1
                         self._ahead[step.symbol] -= 1
-                        await self._hand_out(step, connection)
+                        self._passed[step.symbol] = step.body
+                        if request is not None:
+                            request.set_result(step.body)
+                            await asyncio.sleep(BOOK_PAUSE_S)
+                            await _round_trips(connection, BOOK_ROUND_TRIPS - 1)
                 elif step.whose is None or (step.whose.channel in channels if step.whose.symbol is None else step.whose in wanted):
                     connection.put(step.raw)
             connection.is_played = True
         finally:
             self._ahead -= ahead
 
-    async def _hand_out(self, step: RecordedBook, connection: Connection) -> None:
-        self._passed[step.symbol] = step.body
+    async def _next_request(self, symbol: str) -> asyncio.Future[bytes] | None:
+        """The next request for a book; None if nobody asks in time: a client may do without."""
         try:
             async with asyncio.timeout(BOOK_TIMEOUT_S), self._somebody_asks:
-                await self._somebody_asks.wait_for(lambda: self._is_asked(step.symbol))
-            self._asked[step.symbol].popleft().set_result(step.body)
-            await asyncio.sleep(BOOK_PAUSE_S)
-            async with asyncio.timeout(BOOK_TIMEOUT_S):
-                for _ in range(BOOK_ROUND_TRIPS):
-                    await connection.round_trip()
+                await self._somebody_asks.wait_for(lambda: self._is_asked(symbol))
         except TimeoutError:
-            return  # A client may do without.
+            return None
+        return self._asked[symbol].popleft()
 
     def _is_asked(self, symbol: str) -> bool:
         asked = self._asked[symbol]
         while asked and asked[0].done():  # Whoever asked has gone.
             asked.popleft()
         return bool(asked)
+
+
+async def _round_trips(connection: Connection, count: int) -> None:
+    """Wait until the client has answered so many pings, if it ever does."""
+    try:
+        async with asyncio.timeout(BOOK_TIMEOUT_S):
+            for _ in range(count):
+                await connection.round_trip()
+    except TimeoutError:
+        return

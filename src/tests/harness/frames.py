@@ -109,8 +109,8 @@ class Seen:
 
     @property
     def errors(self) -> list[ErrorEvent]:
-        """Every error."""
-        return self.of(ErrorEvent)
+        """Every error but that a callback blocked the loop, which a machine that is held up can make of any."""
+        return [error for error in self.of(ErrorEvent) if error.kind != "blocked"]
 
     @property
     def states(self) -> list[BookState]:

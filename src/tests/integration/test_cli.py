@@ -1,102 +1,197 @@
-"""The command as its users run it: exit codes, what machines read, one clear line for wrong input."""
+"""The command as its users run it: exit codes, what people and machines read, one clear line for wrong input."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infrastructure.cli import main
 from tests.harness.captures import ROOT
 
 TICKRAIL = Path(sys.executable).with_name("tickrail")
 EXAMPLE = ROOT / "examples" / "gateio_spot.jsonl"
+COMMANDS = ("demo", "replay", "run", "simulate")
+#: Each of our own faults, and as what a demo must find it.
+INJECTED = {"flip-early": "reordered", "drop": "lost", "double": "duplicated", "swap": "reordered"}
+#: As users have it, 80 columns wide.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"COLUMNS": "80"}
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def start(*arguments: object) -> "subprocess.Popen[str]":
+    """Start the command."""
+    command = [str(TICKRAIL), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT)
+
+
+def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
     """Run the command."""
-    return subprocess.run([TICKRAIL, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=ROOT)
+    with start(*arguments) as process:
+        output, errors = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
-def demo(*arguments: object) -> tuple[int, dict[str, Any]]:
-    """A short demo for machines: exit code and the object it printed last."""
-    done = run("demo", "--seconds", 1, "--rate", 3000, "--switch-every", 0.1, "--json", *arguments)
-    assert done.stderr == ""
-    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return done.returncode, printed
+def at_once(commands: Iterable[tuple[object, ...]]) -> Iterator[dict[tuple[object, ...], "subprocess.Popen[str]"]]:
+    """A fixture: all ``commands``, started together."""
+    processes = {arguments: start(*arguments) for arguments in commands}
+    yield processes
+    for process in processes.values():
+        process.kill()
+        process.communicate()
+
+
+def clean(summary: dict[str, Any]) -> bool:
+    """Whether a demo found nothing."""
+    findings = [summary[name] for name in ("lost", "duplicated", "reordered", "wrong_books", "findings")]
+    return findings == [0, 0, 0, [], []] and summary["unbalanced"] is False
 
 
 def test_a_demo_proves_that_nothing_was_lost_across_its_switches() -> None:
-    code, printed = demo("--seed", 3)
-    assert code == 0
-    assert (printed["lost"], printed["duplicated"], printed["reordered"], printed["wrong_books"]) == (0, 0, 0, [])
-    venue = printed["venues"]["gateio_spot"]
+    done = run("demo", "--seconds", 2, "--rate", 2000, "--switch-every", 0.1, "--seed", 3, "--json")
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    summary = json.loads(done.stdout)
+    assert clean(summary) and 2 <= summary["seconds"] < 10
+    (venue,) = summary["venues"].values()
     frames = venue["accounting"]
-    assert frames["received"] == sum(frames[name] for name in ("delivered", "control", "rejected", "shed", "in_flight")) > 1000
+    outcomes = [frames[name] for name in ("delivered", "control", "rejected", "shed", "in_flight")]
+    assert frames["received"] == sum(outcomes) > 1000
     assert venue["switches"] >= 5
     assert venue["books"] == {"live": 6, "syncing": 0, "gap": 0, "stale": 0}
-    for architecture in ("direct", "strategy"):
-        figures = venue["architectures"][architecture]
-        assert figures["messages"] > 0 and figures["errors"] == 0 and 0 < figures["p50_ns"] <= figures["p99_ns"]
+    assert venue["gaps_repaired"] >= 0
+    assert sum(path["messages"] for path in venue["architectures"].values()) == frames["received"]
+    for path in (venue["architectures"][architecture] for architecture in ("direct", "strategy")):
+        assert path["messages"] > 0 and path["errors"] == 0 and 0 < path["p50_ns"] <= path["p99_ns"]
+        assert 500 < path["per_second"] < 4000
 
 
-@pytest.mark.parametrize(
-    ("fault", "found"), [("flip-early", "reordered"), ("drop", "lost"), ("double", "duplicated"), ("swap", "reordered")]
-)
-def test_a_demo_finds_a_fault_of_our_own(fault: str, found: str) -> None:
-    code, printed = demo("--inject", fault)
-    assert code == 1
-    assert printed[found] > 0
-    assert any(text.startswith(found) for text in printed["findings"])
+@pytest.fixture(scope="module")
+def injected() -> Iterator[dict[str, "subprocess.Popen[str]"]]:
+    """Demos with a fault of our own each, all at once: they mostly wait."""
+    options = ("demo", "--seconds", 1, "--rate", 3000, "--switch-every", 0.1, "--json", "--inject")
+    for demos in at_once((*options, fault) for fault in INJECTED):
+        yield {str(arguments[-1]): demo for arguments, demo in demos.items()}
+
+
+@pytest.mark.parametrize("fault", INJECTED)
+def test_a_demo_finds_a_fault_of_our_own(injected: dict[str, "subprocess.Popen[str]"], fault: str) -> None:
+    output, errors = injected[fault].communicate(timeout=60)
+    assert (injected[fault].returncode, errors) == (1, "")
+    summary = json.loads(output)
+    assert summary[INJECTED[fault]] > 0
+    assert any(text.startswith(INJECTED[fault]) for text in summary["findings"])
 
 
 def test_a_demo_for_people_ends_with_the_proof() -> None:
     done = run("demo", "--seconds", 0.5, "--switch-every", 0.1)
-    assert done.returncode == 0
-    assert done.stdout.splitlines()[-1].strip() == "lost 0  duplicated 0  reordered 0"
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert lines[-1] == "lost 0  duplicated 0  reordered 0"
+    assert lines[-2] == "books: 6 live, all compared with the exchange's own, level by level"
+    assert lines[1].split() == ["architecture", "messages", "per", "second", "errors", "p50", "us", "p99", "us"]
+    assert [line.split()[0] for line in lines[2:4]] == ["direct", "strategy"]
+    assert max(map(len, lines)) < 80
 
 
-@pytest.mark.parametrize(
-    "options", [[], ["--architecture", "strategy"], ["--adapted"], ["--architecture", "strategy", "--switch-every", "7"]]
-)
-def test_a_replay_prints_the_same_whatever_the_architecture(options: list[str]) -> None:
-    printed = json.loads(run("replay", EXAMPLE, "--venue", "gateio_spot", "--json", *options).stdout.splitlines()[-1])
-    reference = json.loads(run("replay", EXAMPLE, "--json").stdout.splitlines()[-1])
-    assert printed.pop("switches") == (printed["frames"] // 7 if "7" in options else 0)
-    assert printed == {key: value for key, value in reference.items() if key != "switches"}
-    assert set(printed["accounting"]) == {"received", "delivered", "control", "rejected", "shed", "in_flight"}
-    book = printed["books"]["BTC/USDT"]
+def test_a_replay_prints_the_same_whatever_the_architecture() -> None:
+    reference = json.loads(run("replay", EXAMPLE, "--json").stdout)
+    assert reference.pop("switches") == 0
+    assert set(reference["accounting"]) == {"received", "delivered", "control", "rejected", "shed", "in_flight"}
+    book = reference["books"]["BTC/USDT"]
     assert book["state"] == "live" and book["bids"][0][0] > book["bids"][1][0] and book["asks"][0][0] < book["asks"][1][0]
+    options = ("--architecture", "strategy", "--adapted", "--venue", "gateio_spot", "--switch-every", 7)
+    printed = json.loads(run("replay", EXAMPLE, "--json", *options).stdout)
+    assert printed.pop("switches") == printed["frames"] // 7
+    assert printed == reference
 
 
-def test_help_teaches() -> None:
-    for arguments in (["--help"], ["demo", "--help"], ["replay", "--help"]):
-        done = run(*arguments)
-        assert done.returncode == 0
-        assert "Example" in done.stdout or arguments == ["--help"]
-    assert "inject" not in run("demo", "--help").stdout
+def test_a_replay_for_people_ends_with_the_digest() -> None:
+    lines = [line.rstrip() for line in run("replay", EXAMPLE).stdout.splitlines()]
+    assert lines[-1].startswith("sha256 ") and len(lines[-1]) == 71
+    assert lines[0].split()[:3] == ["received", "delivered", "control"]
+    # As many decimals for every price of a book.
+    assert any(line.startswith("ETH/USDT   live     6280.60    6280.65 ") for line in lines)
+    assert max(map(len, lines)) < 80
+
+
+#: The ends of wrong input, each a process of its own.
+WRONG: dict[tuple[object, ...], str] = {
+    ("replay", "nowhere.jsonl"): "nowhere.jsonl: cannot be read: No such file or directory",
+    ("replay", "README.md"): "README.md:1: JSON is malformed: invalid character (byte 0)",
+    ("replay", EXAMPLE, "--venue", "nope"): "unknown venue 'nope'; known: gateio_spot",
+    ("run", "--config", "nowhere.toml"): "nowhere.toml: cannot be read: No such file or directory",
+    ("run", "--config", "README.md"): "README.md: not TOML: Expected '=' after a key in a key/value pair (at line 3, column 9)",
+}
+
+
+@pytest.fixture(scope="module")
+def wrong() -> Iterator[dict[tuple[object, ...], "subprocess.Popen[str]"]]:
+    """All of them, at once."""
+    yield from at_once(WRONG)
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=lambda arguments: " ".join(map(str, arguments)))
+def test_wrong_input_gives_one_line_and_exit_code_two(
+    wrong: dict[tuple[object, ...], "subprocess.Popen[str]"], arguments: tuple[object, ...]
+) -> None:
+    printed = wrong[arguments].communicate(timeout=60)
+    assert (wrong[arguments].returncode, *printed) == (2, "", f"tickrail: {WRONG[arguments]}\n")
+
+
+def called(*arguments: object) -> int | str | None:
+    """Call the command in this process; its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["tickrail", *map(str, arguments)])
+        patch.setenv("COLUMNS", "80")
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return ended.value.code
+
+
+def test_help_says_what_each_command_is_for_in_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("--help") == 0
+    commands = capsys.readouterr().out.partition("Commands:")[2]
+    assert [line.split()[0] for line in commands.strip().splitlines()] == list(COMMANDS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in commands.strip().splitlines())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_fits_and_shows_how_to_begin(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(command, "--help") == 0
+    text = capsys.readouterr().out
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert f"Example: tickrail {command} " in text
+    assert "inject" not in text and "…" not in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["replay", "nowhere.jsonl"], "nowhere.jsonl: cannot be read: No such file or directory"),
-        (["replay", "src"], "src: cannot be read: Is a directory"),
-        (["replay", "README.md"], "README.md:1: JSON is malformed"),
-        (["replay", EXAMPLE, "--venue", "nope"], "unknown venue 'nope'; known: gateio_spot"),
-        (["replay", EXAMPLE, "--architecture", "both"], "'both' is not one of"),
-        (["replay", EXAMPLE, "--switch-every", "-1"], "--switch-every"),
-        (["demo", "--rate", "0"], "--rate"),
-        (["demo", "--seconds", "nan"], "--seconds"),
-        (["demo", "--rate", "nan"], "--rate"),
-        (["demo", "--switch-every", "0"], "--switch-every"),
-        (["demo", "--switch-every", "nan"], "--switch-every"),
+        (["replay", EXAMPLE, "--architecture", "both"], "Invalid value for '--architecture'"),
+        (["replay", EXAMPLE, "--switch-every", "-1"], "Invalid value for '--switch-every'"),
+        (["demo", "--rate", "0"], "Invalid value for '--rate'"),
+        (["demo", "--seconds", "nan"], "Invalid value for '--seconds'"),
+        (["demo", "--rate", "nan"], "Invalid value for '--rate'"),
+        (["demo", "--seed", "one"], "Invalid value for '--seed'"),
+        (["demo", "--switch-every", "0"], "Invalid value for '--switch-every'"),
+        (["demo", "--switch-every", "nan"], "Invalid value for '--switch-every'"),
+        (["run", "--config", "nowhere.toml", "--seconds", "-1"], "Invalid value for '--seconds'"),
+        (["run"], "Missing option '--config'"),
+        (["simulate"], "Missing argument 'VENUE'"),
+        (["simulate", "gateio_spot", "--rate", "inf"], "Invalid value for '--rate'"),
+        (["simulate", "gateio_spot", "--dorp"], "No such option: --dorp"),
         (["dmeo"], "No such command 'dmeo'"),
     ],
 )
-def test_wrong_input_gives_a_clear_line_and_exit_code_two(arguments: list[object], says: str) -> None:
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert says in " ".join(done.stderr.replace("│", " ").split())
-    assert "Traceback" not in done.stderr
+def test_wrong_usage_gives_a_line_after_the_usage_and_exit_code_two(
+    arguments: list[object], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called(*arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    usage, hint, _, error = printed.err.splitlines()
+    assert usage.startswith("Usage: tickrail ") and hint.startswith("Try 'tickrail ")
+    assert error.startswith(f"Error: {says}")

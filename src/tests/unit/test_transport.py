@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -44,6 +45,13 @@ class TestRetryAfter:
     )
     def test_seconds_or_a_date(self, value: str, wait_s: float | None) -> None:
         assert retry_after_s(value, NOW_NS) == wait_s
+
+    def test_a_date_without_a_zone_is_not_of_the_zone_we_are_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with monkeypatch.context() as patched:
+            patched.setenv("TZ", "Asia/Tokyo")
+            time.tzset()
+            assert retry_after_s("Tue, 14 Nov 2023 22:13:30 -0000", NOW_NS) == 10.0
+        time.tzset()
 
 
 class TestExcerpt:

@@ -76,11 +76,14 @@ class Repairs:
 
     async def _fetch(self, request: FetchSnapshot) -> None:
         venue = self._venue
-        option = self._subscriber.option_of(request.channel, request.symbol)
+        names = self._subscriber.names_of(request.channel, request.symbol)
+        option = names[0].partition(":")[2] if names else ""
         query = {venue.snapshot_symbol_key: venue.codec.native_symbol(request.symbol), **venue.snapshot_query[option]}
         try:
             body = await self._rest.get(venue.snapshot_path, query)
         except RequestFailed as error:
             self._in_lane(Session.request_failed, request, str(error))
         else:
-            self._in_lane(Session.snapshot, request.symbol, body, request.epoch)
+            # One whose stream was ended meanwhile would begin a book that nobody wants.
+            if self._subscriber.names_of(request.channel, request.symbol):
+                self._in_lane(Session.snapshot, request.symbol, body, request.epoch)

@@ -89,17 +89,15 @@ class Subscriber:
 
     async def renew(self, channel: str, symbol: str) -> None:
         """End a stream and ask for it again, without waiting; ``channel`` is without its option."""
-        for name, wanted in self._subscriptions.wanted():
-            if wanted == symbol and without_option(name) == channel:
-                if self._subscriptions.drop(name, [symbol]):
-                    await self._request(SubscriptionAction.UNSUBSCRIBE, name, [symbol])
-                self._subscriptions.want(name, [symbol])
+        for name in self.names_of(channel, symbol):
+            if self._subscriptions.drop(name, [symbol]):
+                await self._request(SubscriptionAction.UNSUBSCRIBE, name, [symbol])
+            self._subscriptions.want(name, [symbol])
         await self.ask()
 
-    def option_of(self, channel: str, symbol: str) -> str:
-        """The option with which ``channel``, named without it, is wanted for ``symbol``; empty if with none, or not at all."""
-        names = (name for name, wanted in self._subscriptions.wanted() if wanted == symbol and without_option(name) == channel)
-        return next(names, "").partition(":")[2]
+    def names_of(self, channel: str, symbol: str) -> list[str]:
+        """``channel``, named without its option, as it is wanted for ``symbol``: with each option; empty if it is not."""
+        return [name for name, wanted in self._subscriptions.wanted() if wanted == symbol and without_option(name) == channel]
 
     def answered(self, answer: Acknowledgement) -> list[Key]:
         """The venue answered; returns the streams that it agreed to send, without options."""

@@ -12,7 +12,8 @@ picows hands out frames as they stand on the wire; whether a peer may send them 
   loop was held up, and the peer is not to blame.
 - Of pings that come faster than their answers leave, some stay unanswered (RFC 6455, 5.5.3, lets the last answer stand for all).
 - What ``on_frame`` lets through, a cancellation or MemoryError, ends the connection: the library has read ahead, and going on could lose a
-  frame in silence. It goes on to the event loop, which tells its exception handler; asyncio's own ends for KeyboardInterrupt and SystemExit.
+  frame in silence. It passes to the event loop, which tells its exception handler; asyncio's own loop ends for KeyboardInterrupt and
+  SystemExit.
 - The library logs nothing: its records hold the address and the headers of the handshake, and so keys.
 """
 
@@ -424,14 +425,23 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         return room[:_READ_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
-        ws = self._ws
-        if ws is None or (self._loss is not None and not self._is_closing):
-            return  # What comes after the end is nobody's.
         self._heard_ns = self._clock.monotonic_ns()
         self._received_ns = self._heard_ns + self._clock.offset_ns
         self._tail = -1
         self._inner.buffer_updated(nbytes)
-        self._after_read(nbytes)
+        if self._tail < 0:
+            self._pending += nbytes
+        else:
+            self._pending = self._tail
+            if self._parts is None:
+                self._unfinished_ns = None
+        if self._pending and self._unfinished_ns is None:
+            self._unfinished_ns = self._heard_ns
+        if self._ws is not None and self._ws.is_close_frame_sent:
+            self._loss = self._loss or _objection(self._ws)
+            self._part()
+        elif self._parts is not None and len(self._parts) + self._pending > self._max_bytes + _LONGEST_CONTROL:
+            self._refuse(_TOO_BIG, f"a message of more than {self._max_bytes} bytes")
 
     def connection_lost(self, exc: Exception | None) -> None:
         ws = self._ws
@@ -463,8 +473,7 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         below = transport.underlying_transport
         self._inner = below.get_protocol()
         below.set_protocol(self)
-        # picows goes on with what came with the answer; how much that is it does not tell, so part of a frame counts from the next read.
-        self._loop.call_soon(self._after_read, 0)
+        # picows goes on with what came with the answer, of which it does not tell how much: what is unfinished counts from the next read.
         self._heard_ns = self._clock.monotonic_ns()
         self._received_ns = self._heard_ns + self._clock.offset_ns
         self._watch()
@@ -502,23 +511,6 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         finally:
             if not is_handled:
                 self._interrupted(sys.exception())
-
-    def _after_read(self, nbytes: int) -> None:
-        if self._ws is None:
-            return
-        if self._tail < 0:
-            self._pending += nbytes
-        else:
-            self._pending = self._tail
-            if self._parts is None:
-                self._unfinished_ns = None
-        if self._pending and self._unfinished_ns is None:
-            self._unfinished_ns = self._heard_ns
-        if self._ws.is_close_frame_sent and (self._loss is None or self._is_closing):
-            self._loss = self._loss or _objection(self._ws)
-            self._part()
-        elif self._parts is not None and len(self._parts) + self._pending > self._max_bytes + _LONGEST_CONTROL:
-            self._refuse(_TOO_BIG, f"a message of more than {self._max_bytes} bytes")
 
     def _continued(self, frame: WSFrame) -> bytes | None:
         if self._parts is None:
