@@ -170,7 +170,9 @@ def run_command(
                 sys.stderr.write(f"tickrail: {name}: {note}\n")
         told = dict(running.notes)
         try:
-            sys.stdout.buffer.write(b"".join(lines))
+            rest = b"".join(lines)
+            while rest:  # An output without a buffer may take less than all.
+                rest = rest[sys.stdout.buffer.write(rest) :]
             sys.stdout.buffer.flush()
         except OSError as error:
             if not isinstance(error, BrokenPipeError):

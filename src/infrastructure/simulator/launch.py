@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from infrastructure.errors import SimulatorFailed
 from infrastructure.simulator.ledger import Stream
@@ -30,39 +31,41 @@ class SideChannel:
 
     async def log(self, name: str) -> list[tuple[Stream, int]]:
         """The (stream, number) of every message put on the connections of that name since the last call, in order."""
-        async with self._http.get("/simulator/log", params={"name": name}) as answer:
-            body = await answer.json()
+        body = msgspec.json.decode(await self._ask("GET", f"log?name={name}"))
         streams = [(kind, symbol) for kind, symbol, *_ in body["streams"]]
         return [(streams[index], number) for index, number in body["entries"]]
 
     async def books(self) -> dict[str, dict[str, Any]]:
         """By symbol: ``id``, ``bids`` and ``asks``, levels as texts."""
-        async with self._http.get("/simulator/books") as answer:
-            books: dict[str, dict[str, Any]] = await answer.json()
-            return books
+        books: dict[str, dict[str, Any]] = msgspec.json.decode(await self._ask("GET", "books"))
+        return books
 
     async def state(self) -> dict[str, Any]:
         """Connections, subscriptions, counts of faults and requests."""
-        async with self._http.get("/simulator/state") as answer:
-            state: dict[str, Any] = await answer.json()
-            return state
+        state: dict[str, Any] = msgspec.json.decode(await self._ask("GET", "state"))
+        return state
 
     async def pause(self) -> None:
         """Nothing is pushed from now on; REST still answers."""
-        await self._post("pause")
+        await self._ask("POST", "pause")
 
     async def resume(self) -> None:
         """Go on."""
-        await self._post("resume")
+        await self._ask("POST", "resume")
 
     async def fault(self, text: str) -> None:
         """Inject a fault now, such as ``cut`` or ``drop=100``."""
-        await self._post("fault", text)
+        await self._ask("POST", "fault", text)
 
-    async def _post(self, what: str, body: str = "") -> None:
-        async with self._http.post(f"/simulator/{what}", data=body) as answer:
-            if answer.status >= 400:
-                raise SimulatorFailed(f"{what} {body}: {await answer.text()}")
+    async def _ask(self, method: str, what: str, body: str = "") -> bytes:
+        try:
+            async with self._http.request(method, f"/simulator/{what}", data=body) as answer:
+                content = await answer.read()
+        except aiohttp.ClientError as error:
+            raise SimulatorFailed(f"the simulated {self.venue} does not answer: {error}") from error
+        if answer.status >= 400:
+            raise SimulatorFailed(f"{what} {body}: {content.decode(errors='replace')}")
+        return content
 
 
 @asynccontextmanager

@@ -125,11 +125,11 @@ class ScriptedExchange:
 
     @property
     def requests(self) -> list[tuple[int, str, str, Any]]:
-        """Of every request: connection, event, channel and payload."""
+        """Of everything that was subscribed or unsubscribed: connection, event, channel and payload."""
         return [
-            (number, message.get("event", ""), message["channel"], message.get("payload"))
+            (number, message["event"], message["channel"], message["payload"])
             for number, message in self.asked
-            if "channel" in message
+            if message.get("event") in ("subscribe", "unsubscribe")
         ]
 
     async def push(self, *raws: bytes) -> None:

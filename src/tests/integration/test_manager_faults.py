@@ -146,6 +146,29 @@ class TestLosses:
 
         run(main())
 
+    def test_an_interval_that_no_data_ended_gets_no_second_gap(self, variant: Variant) -> None:
+        async def main() -> None:
+            async with ScriptedExchange() as at, live(variant, at, channels=["trade", "spot.obu"]) as (feed, seen):
+                await at.push(frames.trade(1), whole_book(10))
+                await until(lambda: seen.books)
+                for number in range(2, 6):
+                    at.peer.reset()
+                    await until(lambda: feed.connects == number and len(at.requests) == 2 * number)  # noqa: B023
+                    if number == 4:
+                        await at.push(frames.trade(2))
+                        await until(lambda: len(seen.of(Trade)) == 2)
+                assert [error.kind for error in seen.errors] == ["disconnected"] * 4
+                assert [gap.channel for gap in seen.gaps] == ["spot.obu", "spot.trades", "spot.trades"]
+
+        run(main())
+
+
+class Longest(random.Random):
+    """Every wait is as long as it may be."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
 
 class TestFlapping:
     """N15: the delays start over only once data has flowed for a while."""
@@ -495,19 +518,31 @@ class TestEarlierEpochs:
 
     def test_a_repair_of_the_last_connection_ends_with_it(self, variant: Variant) -> None:
         async def main() -> None:
-            async with ScriptedExchange() as at, live(variant, at, channels=["spot.obu"], subscribe_timeout_s=0.3) as (feed, seen):
+            async with ScriptedExchange() as at:
+                seen = frames.Seen()
+                manager = WebSocketManager(
+                    settings_of(at, symbols=[BTC], channels=["spot.obu"], subscribe_timeout_s=0.1),
+                    architecture=variant.architecture,
+                    adapted=variant.adapted,
+                    handler=PublicWebSocketHandler(**seen.callbacks),
+                    chance=Longest(),
+                )
+                await manager.initialize()
                 await at.push(whole_book(10), frames.obu(12, 12, [(100, 2)]))
-                await until(lambda: len(at.requests) == 3)  # subscribed, and subscribed anew
+                # Subscribed, subscribed anew in vain, and about to be once more.
+                await until(lambda: any(error.kind == "repair" for error in seen.errors))
                 assert [request[1] for request in at.requests] == ["subscribe", "unsubscribe", "subscribe"]
                 at.peer.reset()
-                await until(lambda: feed.connects == 2 and len(at.requests) == 4)
+                await until(lambda: manager.connects == 2 and any(request[0] == 2 for request in at.requests))
                 await at.push(whole_book(20), frames.obu(21, 21, [(100, 2)]))
-                await until(lambda: feed.books[BTC].is_live)
-                await asyncio.sleep(0.5)
-                assert len(at.requests) == 4 and feed.books[BTC].last_id == 21
-                assert [error.kind for error in seen.errors] == ["disconnected"]
+                await until(lambda: manager.books[BTC].is_live)
+                await asyncio.sleep(0.4)
+                assert [request[1] for request in at.requests if request[0] == 2] == ["subscribe"]
+                assert manager.books[BTC].last_id == 21
                 # One for the hole; the loss fell into the same interval.
                 assert [gap.reason for gap in seen.gaps] == [GapReason.SEQUENCE]
+                await manager.close()
+                assert_whole(manager)
 
         run(main())
 

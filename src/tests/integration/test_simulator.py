@@ -92,9 +92,12 @@ class Client:
 
 
 @asynccontextmanager
-async def exchange(*faults: str, rate: float = 2000.0, seed: int = 1, log: str = "test", **more: Any) -> AsyncIterator[Client]:
+async def exchange(
+    *faults: str, rate: float = 2000.0, seed: int = 1, log: str = "test", is_paused: bool = False, **more: Any
+) -> AsyncIterator[Client]:
     """A running exchange and a client of it."""
     simulator = Simulator("gateio_spot", () if "capture" in more else SYMBOLS, rate=rate, seed=seed, faults=faults, **more)
+    simulator.is_paused = is_paused
     async with (
         simulator.serving() as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
@@ -341,13 +344,14 @@ class TestWebSocket:
 class TestMarketData:
     def test_all_channels_of_a_pair_show_one_book_at_the_same_id(self) -> None:
         async def test() -> None:
-            async with exchange() as client:
+            async with exchange(is_paused=True) as client:
                 for channel, payload in EVERYTHING:
                     assert "error" not in await client.ask(channel, payload)
                 seeds = {
                     limit: await client.get(f"/api/v4/spot/order_book?currency_pair=BTC_USDT&limit={limit}&with_id=true")
                     for limit in (20, 100)
                 }
+                await client.post("resume")
                 await client.read(lambda: len(client.frames) > 3000)
                 await client.post("pause")
                 await client.rest_is_here()
@@ -377,8 +381,7 @@ class TestMarketData:
 
     def test_trades_tickers_and_candles_agree_with_the_book_and_with_one_another(self) -> None:
         async def test() -> None:
-            async with exchange(rate=5000) as client:
-                await client.post("pause")
+            async with exchange(rate=5000, is_paused=True) as client:
                 for channel, payload in EVERYTHING:
                     if channel not in ("spot.order_book_update", "spot.order_book"):
                         await client.ask(channel, payload)
@@ -440,8 +443,7 @@ class TestMarketData:
 
     def test_one_seed_gives_one_market_whoever_listens(self) -> None:
         async def contents(seed: int, *channels: tuple[str, list[str]]) -> list[str]:
-            async with exchange(rate=5000, seed=seed) as client:
-                await client.post("pause")
+            async with exchange(rate=5000, seed=seed, is_paused=True) as client:
                 for channel, payload in channels:
                     await client.ask(channel, payload)
                 await client.post("resume")

@@ -72,6 +72,7 @@ class FakeTransport:
         self.sent: list[str] = []
         #: How it ended, once that has been told.
         self.loss: Loss | None = None
+        self.is_paused = False
         self._on_frame = on_frame
         self._on_loss = on_loss
         self._clock = clock
@@ -79,7 +80,6 @@ class FakeTransport:
         self._loop = asyncio.get_running_loop()
         self._lost = asyncio.Event()
         self._is_ending = False
-        self._is_paused = False
         self._is_delivering = False
         self._waiting: deque[bytes | Loss] = deque()
 
@@ -98,11 +98,6 @@ class FakeTransport:
         """Whether frames may come and be sent."""
         return self.loss is None and not self._is_ending
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether nothing is read."""
-        return self._is_paused
-
     def send(self, text: str) -> None:
         """Note ``text`` in ``sent``; what the venue answers comes soon."""
         if self.is_open:
@@ -112,11 +107,11 @@ class FakeTransport:
 
     def pause(self) -> None:
         """Keep what comes until ``resume``."""
-        self._is_paused = True
+        self.is_paused = True
 
     def resume(self) -> None:
         """Take what came in the meantime."""
-        self._is_paused = False
+        self.is_paused = False
         self._deliver_all()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -133,7 +128,7 @@ class FakeTransport:
             self.deliver(raw)
 
     def _deliver_all(self) -> None:
-        while self._waiting and not self._is_paused and not self._is_delivering:
+        while self._waiting and not self.is_paused and not self._is_delivering:
             self._is_delivering = True
             try:
                 self._take(self._waiting.popleft())
