@@ -55,14 +55,11 @@ async def until(condition: Callable[[], object], within_s: float = 15.0, what: s
 
 
 @asynccontextmanager
-async def simulated(
-    *symbols: str, rate: float = 400.0, faults: Sequence[str] = (), security: ssl.SSLContext | None = None
-) -> AsyncIterator[SideChannel]:
+async def simulated(*symbols: str, rate: float = 400.0, faults: Sequence[str] = ()) -> AsyncIterator[SideChannel]:
     """A simulated exchange on a port of its own."""
     simulator = Simulator(VENUE, symbols, rate=rate, faults=faults)
-    async with simulator.serving(security=security) as port:
-        secure = "s" if security else ""
-        rest = f"http{secure}://localhost:{port}" if security else f"http://127.0.0.1:{port}"
+    async with simulator.serving() as port:
+        rest = f"http://127.0.0.1:{port}"
         async with aiohttp.ClientSession(rest) as http:
             yield SideChannel(VENUE, rest.replace("http", "ws") + simulator.exchange.websocket_path, rest, http)
 
@@ -96,8 +93,6 @@ class ScriptedExchange:
         self.connections = 0
         self.answers: Callable[[dict[str, Any]], list[bytes]] = acknowledged
         self.rest: Callable[[str], Awaitable[bytes]] = _one_book
-        #: Called with every new connection, once it is accepted.
-        self.welcome: Callable[[Peer], Awaitable[None]] | None = None
         #: The connections that are open, in the order in which they were opened.
         self.peers: list[Peer] = []
         #: Whether it leaves the client's close frames without an answer.
@@ -162,8 +157,6 @@ class ScriptedExchange:
         self.peers.append(peer)
         try:
             await peer.send(upgrade(request))
-            if self.welcome is not None:
-                await self.welcome(peer)
             while True:
                 opcode, payload = await peer.frame()
                 if opcode == CLOSE and self.is_deaf:

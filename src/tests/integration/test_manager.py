@@ -201,6 +201,26 @@ class TestStreams:
 
         run(main())
 
+    def test_a_snapshot_that_was_asked_for_before_the_end_is_no_book_of_the_stream_begun_anew(self, variant: Variant) -> None:
+        async def main() -> None:
+            answers: list[asyncio.Future[bytes]] = []
+
+            async def rest(target: str) -> bytes:
+                answers.append(asyncio.get_running_loop().create_future())
+                return await answers[-1]
+
+            async with ScriptedExchange() as at, live(variant, at, channels=["spot.order_book_update"]) as (feed, seen):
+                at.rest = rest
+                await at.push(frames.update(11, 12, [(100, 2)]))
+                await until(lambda: answers)
+                await feed.unsubscribe([BTC])
+                await feed.subscribe([BTC])
+                answers[0].set_result(frames.rest_book(12))
+                await asyncio.sleep(0.05)
+                assert BTC not in feed.books and not seen.books
+
+        run(main())
+
     def test_a_repair_that_begins_while_its_stream_ends_brings_no_book(self, variant: Variant) -> None:
         async def main() -> None:
             may_go_on = asyncio.Event()

@@ -546,6 +546,22 @@ class TestEarlierEpochs:
 
         run(main())
 
+    def test_a_book_whose_new_subscription_the_venue_refuses_is_left_alone(self, variant: Variant) -> None:
+        async def main() -> None:
+            async with ScriptedExchange() as at, live(variant, at, channels=["spot.obu"], subscribe_timeout_s=0.05) as (feed, seen):
+                at.answers = lambda request: refused(request) if request["event"] == "subscribe" else acknowledged(request)
+                await at.push(whole_book(10), frames.obu(12, 12, [(100, 2)]))
+                await until(lambda: seen.errors)
+                await asyncio.sleep(0.3)
+                assert [error.kind for error in seen.errors] == ["refused"]
+                assert feed.books[BTC].state is BookState.GAP and len(at.requests) == 3
+                at.answers = acknowledged
+                await feed.subscribe([BTC])
+                await at.push(whole_book(20))
+                await until(lambda: feed.books[BTC].is_live)
+
+        run(main())
+
     def test_subscribing_anew_is_tried_again_until_a_whole_book_comes(self, variant: Variant) -> None:
         async def main() -> None:
             async with ScriptedExchange() as at, live(variant, at, channels=["spot.obu"], subscribe_timeout_s=0.1) as (feed, seen):

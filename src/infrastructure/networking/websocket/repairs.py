@@ -52,6 +52,12 @@ class Repairs:
         self._tasks[key] = task = asyncio.get_running_loop().create_task(self._repair(request))
         task.add_done_callback(lambda done: self._forget(key, done))
 
+    def end(self, channel: str, symbol: str) -> None:
+        """End the attempt for one stream: what is subscribed under its name later is another."""
+        task = self._tasks.get((channel, symbol))
+        if task is not None:
+            task.cancel()
+
     def cancel(self) -> None:
         """End every attempt: their source is gone."""
         for task in self._tasks.values():
@@ -72,7 +78,9 @@ class Repairs:
         else:
             await self._subscriber.renew(request.channel, request.symbol)
             await asyncio.sleep(self._timeout_s)
-            self._in_lane(Session.request_failed, request, f"no whole book came within {self._timeout_s:g} s")
+            # One that was refused meanwhile, or ended, is no longer wanted.
+            if self._subscriber.names_of(request.channel, request.symbol):
+                self._in_lane(Session.request_failed, request, f"no whole book came within {self._timeout_s:g} s")
 
     async def _fetch(self, request: FetchSnapshot) -> None:
         venue = self._venue

@@ -141,6 +141,7 @@ class Subscriber:
                 waiter.cancel()
         if self._check is not None:
             self._check.cancel()
+            self._check = None
 
     def _refuse_second_option(self, channel: str, symbol: str, wanted: set[Key]) -> None:
         """A book channel with two options for one symbol would be two books under one name."""

@@ -293,8 +293,8 @@ class WebSocketManager(Pipeline):
     def close(self) -> "Closing":
         """End everything within ``close_deadline_s``, whatever the callbacks do. Begins at once; await what this returns for the end.
 
-        Frames that were received are handled if the deadline allows, others are shed as ``closed``. Inside a callback it may be called
-        but not awaited.
+        Frames that were received are handled if the deadline allows, others are shed as ``closed``. A callback that does not give in to its
+        cancellation at the deadline is waited for a second more. Inside a callback it may be called but not awaited.
         """
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(self._lane.close()))
@@ -448,6 +448,7 @@ class WebSocketManager(Pipeline):
             # A stream that is wanted again by now, or with another option, goes on.
             kept = {(without_option(channel), symbol) for channel, symbol in self._subscriber.wanted}
             for channel, symbol in sorted({(without_option(channel), symbol) for channel, symbol in keys} - kept):
+                self._repairs.end(channel, symbol)
                 await self._in_lane(Session.forget, channel, symbol)
 
     async def _end_quietly(self, keys: Sequence[Key]) -> None:
