@@ -4,8 +4,6 @@ import asyncio
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Self
 
 import aiohttp
@@ -13,6 +11,7 @@ import aiohttp
 from infrastructure.clock import Clock
 from infrastructure.errors import RequestFailed
 from infrastructure.networking.address import check_address, shown
+from infrastructure.networking.retry_after import retry_after_s
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 #: So much is told of the body of a refusal.
@@ -145,17 +144,9 @@ class Rest:
                     raise RequestFailed(where, f"the body is longer than {MAX_BODY_BYTES} bytes", status)
                 return body
             words = (await _read(response.content, 4 * EXCERPT_CHARACTERS)).decode(errors="replace")[:EXCERPT_CHARACTERS]
-            raise RequestFailed(where, f"HTTP {status}: {words}", status, self._retry_after_s(response.headers.get("Retry-After", "")))
-
-    def _retry_after_s(self, value: str) -> float | None:
-        """The wait that a Retry-After asks for: seconds, or a date (RFC 9110, 10.2.3); None if it is neither."""
-        if value.isascii() and value.isdecimal() and len(value) < 10:
-            return float(value)
-        try:
-            date = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - self._clock.now_ns() / 1e9)
+            raise RequestFailed(
+                where, f"HTTP {status}: {words}", status, retry_after_s(response.headers.get("Retry-After", ""), self._clock.now_ns())
+            )
 
 
 async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:

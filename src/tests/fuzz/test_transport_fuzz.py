@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infrastructure.errors import ConnectFailed
+from infrastructure.networking.retry_after import retry_after_s
 from infrastructure.networking.websocket.link import LossCause
-from infrastructure.networking.websocket.transport import excerpt, retry_after_s
+from infrastructure.networking.websocket.transport import excerpt
 from tests.harness.bare_server import (
     BINARY,
     CLOSE,

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("book",),
     ("book_sync",),
     ("session",),
-    ("callbacks", "canonical", "networking.address"),
+    ("callbacks", "canonical", "networking.address", "networking.retry_after"),
     ("exchanges.gateio", "networking.websocket.route", "networking.websocket.settings"),
     (
         "exchanges.__init__",

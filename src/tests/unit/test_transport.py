@@ -10,10 +10,11 @@ import pytest
 from picows import WSHandshakeError
 
 from infrastructure.errors import ConnectFailed, HandshakeDeferred, HandshakeRefused, SecurityFailed
+from infrastructure.networking.retry_after import retry_after_s
 from infrastructure.networking.websocket.fake_transport import Attempt, FakeTransport, FakeVenue
 from infrastructure.networking.websocket.link import Connect, Loss, LossCause
 from infrastructure.networking.websocket.settings import TransportSettings
-from infrastructure.networking.websocket.transport import close_payload, connect, excerpt, may_be_sent, refusal, retry_after_s
+from infrastructure.networking.websocket.transport import close_payload, connect, excerpt, may_be_sent, refusal
 from tests.harness.virtual_loop import VirtualLoop, run_virtual
 
 NOW_NS = 1_700_000_000 * 10**9  # Tue, 14 Nov 2023 22:13:20 GMT

@@ -18,7 +18,6 @@ picows hands out frames as they stand on the wire; whether a peer may send them 
 """
 
 import asyncio
-import email.utils
 import functools
 import logging
 import os
@@ -28,7 +27,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import UTC
 from typing import Any
 from urllib.parse import SplitResult, unquote_plus
 
@@ -47,6 +45,7 @@ from picows import (
 from infrastructure.clock import Clock
 from infrastructure.errors import ConnectFailed, HandshakeDeferred, HandshakeRefused, SecurityFailed, SettingsError
 from infrastructure.networking.address import check_address, port_of, shown
+from infrastructure.networking.retry_after import retry_after_s
 from infrastructure.networking.websocket.link import Loss, LossCause, OnFrame, OnLoss, Transport
 from infrastructure.networking.websocket.settings import TransportSettings
 
@@ -162,18 +161,6 @@ def excerpt(text: str, secrets: Iterable[str]) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:_BODY_SHOWN]
-
-
-def retry_after_s(value: str, now_ns: int) -> float | None:
-    """The wait that a Retry-After header asks for (RFC 9110, 10.2.3): seconds, or a date; None if it is neither."""
-    value = value.strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
-    try:
-        until = email.utils.parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - now_ns / 1e9)
 
 
 def may_be_sent(code: int) -> bool:
