@@ -1,32 +1,30 @@
 """The command ``tickrail``. Exit codes: 0 done, 1 a run found something wrong, 2 wrong input."""
 
 import asyncio
-import math
 import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from infrastructure.book import OrderBook
 from infrastructure.canonical import canonical
 from infrastructure.capture import read_capture
-from infrastructure.demo import SYMBOLS, Demo, DemoSummary, Inject, VenueFigures
+from infrastructure.demo import SYMBOLS, Demo
 from infrastructure.errors import SettingsError, TickrailError
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
-from infrastructure.metrics import FrameAccounting
-from infrastructure.replay import ReplaySummary, replay, venue_of
+from infrastructure.injected import Inject
+from infrastructure.replay import replay, venue_of
 from infrastructure.run import Exchanges
+from infrastructure.screens import demo_end, exchanges_picture, picture, replay_end
 from infrastructure.session import Emission
 from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.faults import FAULTS, usage
@@ -52,9 +50,6 @@ app = typer.Typer(
 )
 _DEMO_VENUE = next(iter(VENUES))
 _REFRESHES_PER_SECOND = 4
-_BOOKS_SHOWN = 15
-#: Prices are shown with so many digits, and with cents at least.
-_PRICE_DIGITS = 6
 _FAULT_LINES = (
     textwrap.fill(f"{usage(each):25}{each.help}", 78, initial_indent="  ", subsequent_indent=" " * 27) for each in FAULTS.values()
 )
@@ -104,7 +99,7 @@ def demo_command(
     if as_json:
         sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
     else:
-        console.print(_demo_end(summary))
+        console.print(demo_end(summary))
     raise typer.Exit(0 if summary.is_clean else 1)
 
 
@@ -136,7 +131,7 @@ def replay_command(
         frames = {name: getattr(accounting, name) for name in ("received", "delivered", "control", "rejected", "shed", "in_flight")}
         sys.stdout.write(msgspec.json.encode(msgspec.to_builtins(summary) | {"accounting": frames}).decode() + "\n")
     else:
-        Console().print(_replay_end(summary))
+        Console().print(replay_end(summary))
 
 
 @app.command("run", short_help="Stream the exchanges of a configuration file.")
@@ -256,6 +251,11 @@ def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(attended())
 
 
+def _live(console: Console, first: str) -> Live:
+    """A place on the screen that is drawn anew and leaves nothing behind."""
+    return Live(Text(first, "bold"), console=console, refresh_per_second=_REFRESHES_PER_SECOND, transient=True)
+
+
 def main() -> None:
     """Run the command line; wrong input gives exit code 2 and what is wrong on standard error: a line, or one for each problem."""
     try:
@@ -263,143 +263,6 @@ def main() -> None:
     except TickrailError as error:
         sys.stderr.write(f"tickrail: {error}\n")
         sys.exit(2)
-
-
-def picture(demo: Demo, elapsed: float, seconds: float) -> Group:
-    """What a demo shows while it runs; fits 80 columns and 24 lines."""
-    assert demo.feed is not None
-    figures = demo.figures()
-    head = Text.assemble(
-        ("tickrail demo", "bold"),
-        f"  {demo.venue.name}  {min(elapsed, seconds):5.1f} of {seconds:g} s  now: ",
-        (demo.feed.architecture.value if elapsed < seconds else "comparing", "bold cyan"),
-    )
-    ledger = demo.ledger
-    proof = Text.assemble(
-        "lost ", _verdict(ledger.lost), "  duplicated ", _verdict(ledger.duplicated), "  reordered ", _verdict(ledger.reordered)
-    )
-    return Group(head, _architectures(figures), _books(demo.feed.books), _account(figures.accounting), _changes(figures), proof)
-
-
-def exchanges_picture(exchanges: Exchanges) -> Group:
-    """What a run shows: a line for each exchange, then the books, as many as fit; fits 80 columns."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, width in (("exchange", 14), ("state", 12), ("architecture", 12)):
-        table.add_column(name, min_width=width, no_wrap=True)
-    for name, width in (("frames", 11), ("rejected", 8), ("lag ms", 6), ("connects", 8)):
-        table.add_column(name, justify="right", min_width=width, no_wrap=True)
-    books: dict[str, OrderBook] = {}
-    for name, manager in exchanges.managers.items():
-        frames = manager.accounting.frames
-        books |= {f"{name} {symbol}": book for symbol, book in manager.books.items()}
-        table.add_row(
-            name,
-            manager.state.value,
-            manager.architecture.value,
-            f"{frames.received:,}",
-            f"{frames.rejected:,}",
-            f"{manager.lag_ns / 1e6:.0f}",
-            f"{manager.connects:,}",
-        )
-    notes = [Text(f"{name}: {note}", "yellow") for name, note in exchanges.notes.items()]
-    if len(books) > _BOOKS_SHOWN:
-        notes.insert(0, Text(f"and {len(books) - _BOOKS_SHOWN} more books"))
-    return Group(Text("tickrail run", "bold"), table, _books(dict(list(books.items())[:_BOOKS_SHOWN])), *notes)
-
-
-def _live(console: Console, first: str) -> Live:
-    """A place on the screen that is drawn anew and leaves nothing behind."""
-    return Live(Text(first, "bold"), console=console, refresh_per_second=_REFRESHES_PER_SECOND, transient=True)
-
-
-def _architectures(figures: VenueFigures) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("architecture")
-    for name, width in (("messages", 11), ("per second", 10), ("errors", 6), ("p50 us", 9), ("p99 us", 9)):
-        table.add_column(name, justify="right", min_width=width)
-    for name, path in figures.architectures.items():
-        table.add_row(
-            name, f"{path.messages:,}", f"{path.per_second:,.0f}", str(path.errors), _microseconds(path.p50_ns), _microseconds(path.p99_ns)
-        )
-    return table
-
-
-def _books(books: Mapping[str, OrderBook]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("book")
-    for name, width in (("state", 7), ("best bid", 10), ("best ask", 10), ("update id", 12)):
-        table.add_column(name, justify="right", min_width=width)
-    for symbol, book in sorted(books.items()):
-        bid, ask = (book.best_bid, book.best_ask) if book.is_live else (None, None)
-        state = Text(book.state.value, "green" if book.is_live else "yellow")
-        table.add_row(symbol, state, _price(bid), _price(ask), str(book.last_id or "-"))
-    return table
-
-
-def _account(frames: FrameAccounting) -> Table:
-    names = ("received", "delivered", "control", "rejected", "shed", "in_flight")
-    return _counts({name.replace("_", " "): getattr(frames, name) for name in names}, min_width=9)
-
-
-def _counts(counts: Mapping[str, int], min_width: int = 0) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for name in counts:
-        table.add_column(name, justify="right", min_width=min_width)
-    table.add_row(*(f"{count:,}" for count in counts.values()))
-    return table
-
-
-def _changes(figures: VenueFigures) -> Text:
-    return Text(f"switches {figures.switches:,}   holes in books repaired {figures.gaps_repaired:,}")
-
-
-def _demo_end(summary: DemoSummary) -> Group:
-    parts: list[Text | Table] = []
-    for venue, figures in summary.venues.items():
-        parts += [Text(f"{venue}: {summary.seconds:.1f} s", "bold"), _architectures(figures)]
-        parts += [_account(figures.accounting), _changes(figures)]
-        parts.append(Text(f"books: {figures.books.live} live, all compared with the exchange's own, level by level"))
-    parts += [Text(finding, "red") for finding in summary.findings]
-    parts += [Text(f"wrong book: {symbol}", "red") for symbol in summary.wrong_books]
-    parts.append(
-        Text.assemble(
-            "lost ", _verdict(summary.lost), "  duplicated ", _verdict(summary.duplicated), "  reordered ", _verdict(summary.reordered)
-        )
-    )
-    return Group(*parts)
-
-
-def _replay_end(summary: ReplaySummary) -> Group:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for name in ("book", "state"):
-        table.add_column(name)
-    for name in ("best bid", "best ask", "levels", "update id"):
-        table.add_column(name, justify="right")
-    for symbol, book in summary.books.items():
-        bid, ask = (_price(side[0] if side else None) for side in (book.bids, book.asks))
-        table.add_row(symbol, book.state, bid, ask, f"{len(book.bids)} + {len(book.asks)}", str(book.last_id))
-    return Group(
-        _account(summary.accounting),
-        _counts(summary.events),
-        Text(f"switches {summary.switches:,}"),
-        table,
-        Text(f"sha256 {summary.events_sha256}"),
-    )
-
-
-def _verdict(count: int) -> tuple[str, str]:
-    return (f"{count:,}", "bold red" if count else "bold green")
-
-
-def _price(level: tuple[float, float] | None) -> str:
-    if level is None:
-        return "-"
-    price, _ = level
-    return f"{price:.{max(2, _PRICE_DIGITS - 1 - math.floor(math.log10(price)))}f}"
-
-
-def _microseconds(nanoseconds: int | None) -> str:
-    return "-" if nanoseconds is None else f"{nanoseconds / 1000:.1f}"
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from enum import StrEnum
-from math import inf
 from typing import Any
 
 import msgspec
@@ -15,9 +12,9 @@ from infrastructure.book import OrderBook
 from infrastructure.events import Architecture, BookState, BookStateChange, BookTicker, Candle, Gap, Ticker, Trade
 from infrastructure.exchanges import venue_named
 from infrastructure.feed import open_feed
+from infrastructure.injected import LANES, Inject
 from infrastructure.metrics import FrameAccounting
 from infrastructure.networking.websocket.lane import Lane
-from infrastructure.networking.websocket.marker import Switch
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.launch import SideChannel, level_floats, simulated_exchange
@@ -36,88 +33,6 @@ SETTLE_S = 1.0
 CATCH_UP_S = 20.0
 #: The same where our own fault is known to leave something outstanding.
 INJECTED_CATCH_UP_S = 2.0
-#: Frames that wait when our own fault lets others overtake them.
-BACKLOG = 10
-#: So many frames after a switch, when the lane is busy, so many are spoiled: books are repaired, but not all of them are of books.
-SPOIL_AFTER = 50
-SPOILED = 10
-#: Frames that are swapped come so many frames late: by then their streams have gone on.
-SWAP_LATE = 100
-
-
-class Inject(StrEnum):
-    """Faults of our own side that the ledger must find."""
-
-    FLIP_EARLY = "flip-early"
-    DROP = "drop"
-    DOUBLE = "double"
-    SWAP = "swap"
-
-
-class FlipEarlyLane(Lane):
-    """A lane with the bug that the marker exists to prevent: after a switch, new frames do not wait for the backlog."""
-
-    def deliver(self, raw: bytes | str, received_ns: int | None = None) -> None:
-        """Take one frame, past whatever waits."""
-        early = next((item for item in self._fifo if isinstance(item, Switch)), None)
-        if early is not None and not early.route.is_queued:
-            self._set_route(early.route)
-            waiting, self._fifo = self._fifo, deque()
-            super().deliver(raw, received_ns)
-            self._fifo.extendleft(reversed(waiting))
-        else:
-            super().deliver(raw, received_ns)
-
-
-class FlipInBacklogLane(FlipEarlyLane):
-    """The same; a switch that finds no backlog waits for one."""
-
-    _put_off: Switch | None = None
-
-    def switch(self, route: Any) -> Switch:
-        """Switch; where there is no backlog, wait for one."""
-        if route.is_queued or not self._is_free():
-            return super().switch(route)
-        self._put_off = Switch(self, route, self.received, 0, self._monotonic_ns())
-        return self._put_off
-
-    def deliver(self, raw: bytes | str, received_ns: int | None = None) -> None:
-        """Take one frame."""
-        if self._put_off is not None and len(self._fifo) == BACKLOG:
-            self._append(self._put_off)
-            self._put_off = None
-        super().deliver(raw, received_ns)
-
-
-class SpoilingLane(Lane):
-    """A lane that loses, doubles or swaps a few frames after each switch."""
-
-    fault: Inject = Inject.DROP
-    _since_switch = inf
-    _kept: tuple[tuple[bytes | str, int | None], ...] = ()
-
-    def switch(self, route: Any) -> Switch:
-        """Switch, and spoil frames soon after."""
-        if not self._kept:
-            self._since_switch = 0
-        return super().switch(route)
-
-    def deliver(self, raw: bytes | str, received_ns: int | None = None) -> None:
-        """Take one frame, unless it is to be spoiled."""
-        self._since_switch += 1
-        is_spoiled = 0 < self._since_switch - SPOIL_AFTER <= SPOILED
-        if is_spoiled and self.fault is Inject.DROP:
-            return
-        if is_spoiled and self.fault is Inject.SWAP:
-            self._kept += ((raw, received_ns),)
-            return
-        super().deliver(raw, received_ns)
-        if is_spoiled:
-            super().deliver(raw, received_ns)
-        elif self._since_switch == SPOIL_AFTER + SPOILED + SWAP_LATE:
-            for kept in self._kept:
-                super().deliver(*kept)
-            self._kept = ()
 
 
 class BookCounts(msgspec.Struct):
@@ -227,11 +142,6 @@ class Demo:
         feed.switch(feed.settings.architecture.other)
 
     def _open(self, exchange: SideChannel) -> Any:
-        lane_type: type[Lane] = Lane
-        if self._inject is Inject.FLIP_EARLY:
-            lane_type = FlipInBacklogLane
-        elif self._inject is not None:
-            lane_type = type("SpoilingLane", (SpoilingLane,), {"fault": self._inject})
         settings = ExchangeSettings(
             venue=self.venue,
             symbols=self._symbols,
@@ -243,7 +153,7 @@ class Demo:
         )
         return open_feed(
             settings,
-            lane_type=lane_type,
+            lane_type=Lane if self._inject is None else LANES[self._inject],
             adapted=self._adapted,
             on_orderbook=self._on_orderbook,
             on_trade=self._on_trade,
@@ -319,7 +229,7 @@ class Demo:
         self.ledger.seen(("trade", trade.symbol), hidden_number(trade.amount))
 
     def _on_book_ticker(self, ticker: BookTicker) -> None:
-        self.ledger.seen(("book_ticker", ticker.symbol), ticker.update_id)
+        self.ledger.seen(("book_ticker", ticker.symbol), ticker.update_id or 0)
 
     def _on_ticker(self, ticker: Ticker) -> None:
         self.ledger.seen(("ticker", ticker.symbol), hidden_number(ticker.base_volume))

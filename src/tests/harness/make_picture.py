@@ -5,9 +5,9 @@ import re
 
 from rich.console import Console, RenderableType
 
-from infrastructure.cli import picture
 from infrastructure.demo import Demo
 from infrastructure.exchanges import VENUES
+from infrastructure.screens import picture
 from tests.harness.captures import ROOT
 
 SECONDS = 6.0

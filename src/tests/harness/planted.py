@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from infrastructure.callbacks import Callbacks
-from infrastructure.demo import FlipEarlyLane
 from infrastructure.errors import DecodeError
+from infrastructure.injected import FlipEarlyLane
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.marker import Switch
 from infrastructure.networking.websocket.route import Route

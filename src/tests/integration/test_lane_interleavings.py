@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.demo import FlipEarlyLane
+from infrastructure.injected import FlipEarlyLane
 from tests.harness.interleavings import CONFIGURATIONS, Run, Violation, explore, explore_all
 from tests.harness.planted import DropOnSwitchLane, ForgetfulLane, TwiceOnFallbackLane
 

@@ -146,7 +146,7 @@ class Connection:
         self.send_text(text)
 
     def pause(self) -> None:
-        """Read no more for now."""
+        """Stop reading until ``resume``."""
         if self._transport is not None:
             self._transport.pause()
 

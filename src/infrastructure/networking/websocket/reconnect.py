@@ -66,7 +66,7 @@ class Reconnection:
         self._flowing_since_s = at_s
 
     def failed(self, failure: Loss | ConnectFailed, at_s: float) -> Again | GiveUp:
-        """Say what follows ``failure``, which is any but a Loss that is CLOSED_BY_US; ``at_s`` never runs backwards."""
+        """Say what follows ``failure``, an end that nobody asked for; ``at_s`` never runs backwards."""
         settings = self._settings
         code = failure.code if isinstance(failure, Loss) else None
         flowing_since_s, self._flowing_since_s = self._flowing_since_s, None

@@ -57,7 +57,7 @@ class ReconnectSettings(Settings, frozen=True, kw_only=True):
     """When to connect again: full jitter between 0 and a bound that grows from ``first_delay_s`` by ``factor`` to ``max_delay_s``.
 
     The bound starts over once data has flowed for ``stable_s``. More than ``max_restarts`` connections lost or failed within ``window_s``,
-    or ``max_attempts`` failures in a row (None: any number), and the venue is given up.
+    or ``max_attempts`` in a row that brought no data (None: any number), and the venue is given up.
     """
 
     first_delay_s: Seconds = 0.5

@@ -290,7 +290,7 @@ class WebSocketManager(Pipeline):
         if self._closing is not None:
             await asyncio.wait([self._closing])
 
-    def close(self) -> "Closing":
+    def close(self) -> "ManagerClosing":
         """End everything within ``close_deadline_s``, whatever the callbacks do. Begins at once; await what this returns for the end.
 
         Frames that were received are handled if the deadline allows, others are shed as ``closed``. A callback that does not give in to its
@@ -298,7 +298,7 @@ class WebSocketManager(Pipeline):
         """
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(self._lane.close()))
-        return Closing(self._closing, self._lane)
+        return ManagerClosing(self._closing, self._lane)
 
     async def _supervise(self, opened: asyncio.Future[None]) -> None:
         """Connect again and again; ends when the venue is given up."""
@@ -548,7 +548,7 @@ class WebSocketManager(Pipeline):
             raise SettingsError("call initialize() first" if self._closing is None else "the manager is closed")
 
 
-class Closing:
+class ManagerClosing:
     """A manager that ends; awaiting it inside one of its callbacks raises AwaitedInsideCallback."""
 
     def __init__(self, task: asyncio.Task[None], lane: Lane) -> None:
