@@ -42,6 +42,7 @@ class MessageType(IntEnum):
     PONG = 13
     NOTICE = 14
     UNKNOWN = 15
+    LIQUIDATION = 16
 
 
 class Side(StrEnum):
@@ -69,6 +70,8 @@ class GapReason(StrEnum):
     REJECTED = "rejected"
     FAILED = "failed"
     OVERFLOW = "overflow"
+    SILENT = "silent"
+    AUDIT = "audit"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +82,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Trade(Event, frozen=True, gc=False):
-    """One public trade; ``amount`` in base currency (futures: contracts), ``side`` of the taker."""
+    """One public trade; ``amount`` in base currency (futures: contracts), ``side`` of the taker.
+
+    ``trade_id`` is empty where the venue gave none. ``is_internal`` marks what no market order did, as when a venue takes over a
+    position.
+    """
 
     message_type = MessageType.TRADE
     venue: str
@@ -90,15 +97,16 @@ class Trade(Event, frozen=True, gc=False):
     amount: float
     exchange_ns: int | None
     received_ns: int = 0
+    is_internal: bool = False
 
 
 class BookTicker(Event, frozen=True, gc=False):
-    """Best bid and ask; an empty side is None. ``update_id`` is of the book's sequence where the venue has one."""
+    """Best bid and ask; an empty side is None. ``update_id`` is of the book's sequence where the venue has one, None without any."""
 
     message_type = MessageType.BOOK_TICKER
     venue: str
     symbol: str
-    update_id: int
+    update_id: int | None
     bid_price: float | None
     bid_amount: float | None
     ask_price: float | None
@@ -108,7 +116,11 @@ class BookTicker(Event, frozen=True, gc=False):
 
 
 class Ticker(Event, frozen=True, gc=False):
-    """Rolling 24 hour statistics; ``change_percent`` 1.5 means +1.5 %; a value the venue left out is None."""
+    """Rolling 24 hour statistics; ``change_percent`` 1.5 means +1.5 %.
+
+    A value that the venue left out is None; some venues leave out what has not changed. The last five are of futures: ``funding_rate``
+    0.0001 means 0.01 % for each funding interval, ``open_interest`` is in contracts.
+    """
 
     message_type = MessageType.TICKER
     venue: str
@@ -123,6 +135,11 @@ class Ticker(Event, frozen=True, gc=False):
     change_percent: float | None
     exchange_ns: int | None
     received_ns: int = 0
+    mark_price: float | None = None
+    index_price: float | None = None
+    funding_rate: float | None = None
+    next_funding_ns: int | None = None
+    open_interest: float | None = None
 
 
 class Candle(Event, frozen=True, gc=False):
@@ -140,6 +157,19 @@ class Candle(Event, frozen=True, gc=False):
     base_volume: float | None
     quote_volume: float | None
     is_closed: bool | None
+    exchange_ns: int | None
+    received_ns: int = 0
+
+
+class Liquidation(Event, frozen=True, gc=False):
+    """A position of somebody else that the venue closed by force; ``amount`` in contracts, ``side`` of the order that closes it."""
+
+    message_type = MessageType.LIQUIDATION
+    venue: str
+    symbol: str
+    side: Side
+    price: float
+    amount: float
     exchange_ns: int | None
     received_ns: int = 0
 
@@ -254,4 +284,4 @@ class ErrorEvent(Event, frozen=True, gc=False):
 
 
 #: What a codec may make of a frame beside the messages of ``venue.py``.
-Data = Trade | BookTicker | Ticker | Candle | OrderUpdate | Fill | BalanceUpdate | PositionUpdate
+Data = Trade | BookTicker | Ticker | Candle | Liquidation | OrderUpdate | Fill | BalanceUpdate | PositionUpdate

@@ -121,9 +121,10 @@ def offline_feed(
     """Open a feed of ``venue`` without a socket, for tests, replays and benchmarks.
 
     ``symbols`` are unified (``BTC/USDT``); None takes every symbol that arrives. ``callbacks`` are ``on_trade``, ``on_orderbook``,
-    ``on_book_ticker``, ``on_ticker``, ``on_candle``, ``on_gap``, ``on_book_state``, ``on_error``, plain or ``async``; or give a
-    ``handler`` that has methods for them. ``strategies`` replaces tickrail's own strategy set, with the ``message_handler`` it was
-    written for unless its parser has ``to_events``. With ``adapted``, each architecture runs through the other's adapter.
+    ``on_book_ticker``, ``on_ticker``, ``on_candle``, ``on_liquidation``, ``on_gap``, ``on_book_state``, ``on_error``, plain or
+    ``async``; or give a ``handler`` that has methods for them. ``strategies`` replaces tickrail's own strategy set, with the
+    ``message_handler`` it was written for unless its parser has ``to_events``. With ``adapted``, each architecture runs through the
+    other's adapter.
 
     Raises UnknownVenue, UnknownSymbol or SettingsError.
     """

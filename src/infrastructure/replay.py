@@ -15,7 +15,17 @@ from infrastructure.metrics import FrameAccounting
 from infrastructure.venue import Levels, Venue
 
 #: The callbacks of a public feed.
-CALLBACK_NAMES = ("on_orderbook", "on_trade", "on_book_ticker", "on_ticker", "on_candle", "on_gap", "on_book_state", "on_error")
+CALLBACK_NAMES = (
+    "on_orderbook",
+    "on_trade",
+    "on_book_ticker",
+    "on_ticker",
+    "on_candle",
+    "on_liquidation",
+    "on_gap",
+    "on_book_state",
+    "on_error",
+)
 
 
 class BookSummary(msgspec.Struct):
@@ -72,7 +82,7 @@ async def replay(
 def _snapshot_symbol(venue: Venue, url: str) -> str | None:
     parts = urlsplit(url)
     names = parse_qs(parts.query).get(venue.snapshot_symbol_key)
-    return venue.codec.unified_symbol(names[0]) if parts.path == venue.snapshot_path and names else None
+    return venue.symbols.by_native[names[0]] if parts.path == venue.snapshot_path and names else None
 
 
 def _books(feed: OfflineFeed) -> dict[str, BookSummary]:

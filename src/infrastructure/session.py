@@ -208,18 +208,20 @@ class Session:
         self._raise(ErrorEvent(self.venue.name, kind, text, channel, symbol, code), self.received_ns, events)
         return self._whole(events)
 
-    def disconnect(self) -> list[Emission]:
-        """The source of every stream is lost: one Gap for each stream that had data, or was agreed, since its last Gap."""
-        self._streams_in_hand = tuple(self._streams.values())
+    def disconnect(self, keys: Collection[tuple[str, str]] | None = None) -> list[Emission]:
+        """The source of these streams, channel and symbol, is lost, or of all: one Gap for each that had data, or was agreed, since its
+        last Gap.
+        """
+        self._streams_in_hand = tuple(stream for key, stream in self._streams.items() if keys is None or key in keys)
         events: list[Emission] = []
         for stream in self._streams_in_hand:
             stream.is_flowing = False
             self._act(stream, stream.sync.disconnect(), self.received_ns, events)
         flowing = {(self._channels[kind], symbol) for kind in self._channels for symbol in self._flowing[kind]}
-        lost = flowing | (self._expected - self._cut)
+        lost = {key for key in flowing | (self._expected - self._cut) if keys is None or key in keys}
         self._cut |= lost
-        for symbols in self._flowing:
-            symbols.clear()
+        for channel, symbol in lost & flowing:
+            self._flowing[self.venue.channels[channel]].discard(symbol)
         for channel, symbol in sorted(lost):
             self._raise(Gap(self.venue.name, channel, symbol, GapReason.DISCONNECTED), self.received_ns, events)
         return self._whole(events)
@@ -416,14 +418,14 @@ class PrivateSession(Session):
             events += super().apply((message,), received_ns)
         return events
 
-    def disconnect(self) -> list[Emission]:
+    def disconnect(self, keys: Collection[tuple[str, str]] | None = None) -> list[Emission]:
         """As Session.disconnect; what is held back is lost with the connection, and the next one has to be confirmed anew."""
         self.is_confirmed = False
         for message, _ in self._withheld:
             self._admit(message.message_type, message.symbol)  # type: ignore[union-attr]  # Data: no control message is held back
         self._absorbed += len(self._withheld)
         self._withheld.clear()
-        return super().disconnect()
+        return super().disconnect(keys)
 
     def _withhold(self, message: Message, received_ns: int, events: list[Emission]) -> None:
         self.decoded += 1

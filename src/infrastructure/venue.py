@@ -12,6 +12,7 @@ import msgspec
 
 from infrastructure.errors import DecodeError, SettingsError, UnknownSymbol
 from infrastructure.events import Data, MessageType
+from infrastructure.instruments import Instrument, Symbols
 
 Levels = list[tuple[float, float]]
 
@@ -37,6 +38,8 @@ class BookUpdate(msgspec.Struct, gc=False):
 class Acknowledgement(msgspec.Struct):
     """A venue's answer to a request; ``error`` holds the venue's own words when it refused.
 
+    ``payload`` repeats what was asked for, or of a refusal what was refused; ``request`` and ``channel`` are empty where the venue does
+    not say to what it answers.
     ``confirms_login`` is set by a private codec on the answer that proves the venue took the credentials.
     """
 
@@ -105,17 +108,24 @@ class Repair(Enum):
 
 
 class BookChannel(msgspec.Struct, frozen=True):
-    """One kind of book stream of a venue."""
+    """One kind of book stream of a venue.
+
+    ``depths`` are, by option, the levels a side that the stream keeps up to date; without one it keeps all. ``is_audited`` says that
+    ``BookTicker.update_id`` is of this stream's sequence, so that the tops of both can be held against each other.
+    """
 
     name: str
     rule: SequenceRule
     repair: Repair
+    depths: Mapping[str, int] = {}
+    is_audited: bool = False
 
 
 class SubscriptionRequest(msgspec.Struct):
     """One request to subscribe or unsubscribe ``symbols``; ``message`` is what goes over the socket.
 
-    ``channel`` is as the user wrote it, with its option. ``request_id`` stands in the message, None if it carries none.
+    ``channel`` is as the user wrote it, with its option. ``request_id`` stands in the message, None if it carries none. ``payload`` is
+    what an acknowledgement repeats of it; where that has an entry for each symbol, in their order, an answer can be for some of them.
     """
 
     action: str
@@ -123,10 +133,16 @@ class SubscriptionRequest(msgspec.Struct):
     symbols: tuple[str, ...]
     message: dict[str, object]
     request_id: int | None = None
+    payload: tuple[str, ...] = ()
 
 
 class Codec(Protocol):
-    """A venue's wire format, pure: no I/O, no clock, no logging."""
+    """A venue's wire format, pure: no I/O, no clock, no logging. ``symbols`` are the names it reads and writes."""
+
+    symbols: Symbols
+
+    def fresh(self) -> "Codec":
+        """The same wire format with names of its own: each feed loads its own list."""
 
     def decode(self, raw_message: bytes | str) -> Sequence[Message]:
         """Decode one frame into at least one message, or raise DecodeError and nothing else."""
@@ -134,11 +150,8 @@ class Codec(Protocol):
     def decode_snapshot(self, symbol: str, raw: bytes | str) -> BookUpdate:
         """Decode the REST answer that holds the whole book of ``symbol``, or raise DecodeError and nothing else."""
 
-    def unified_symbol(self, native: str) -> str:
-        """The unified form of the venue's own name for a market, or DecodeError."""
-
-    def native_symbol(self, symbol: str) -> str:
-        """The venue's own name for the market of a unified symbol."""
+    def decode_instruments(self, raw: bytes | str) -> list[Instrument]:
+        """Decode the REST answer that lists what is traded, or raise DecodeError and nothing else."""
 
     def subscription_requests(
         self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
@@ -150,6 +163,29 @@ class Codec(Protocol):
 
     def ping_request(self, now_s: int) -> dict[str, object]:
         """Build the application-level ping."""
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """At most ``count`` within any ``per_s`` seconds."""
+
+    count: int
+    per_s: float
+
+
+class VenueLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a venue allows one client; its source stands beside the values."""
+
+    #: Connection attempts.
+    connects: Rate
+    #: Messages sent over one connection.
+    requests: Rate
+    #: Requests to the REST interface.
+    rest: Rate
+    #: None: any number. With ``is_used_up`` an ended subscription still counts, as long as its connection lives.
+    subscriptions_per_connection: int | None = None
+    is_used_up: bool = False
+    #: Of streams in one request.
+    streams_per_request: int = 100
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -168,6 +204,19 @@ class Venue(msgspec.Struct, frozen=True):
     #: What else a request for a snapshot says, by the option of the stream that it is for.
     snapshot_query: Mapping[str, Mapping[str, str]]
     ping_interval_s: float
+    instruments_path: str
+    limits: VenueLimits
+    #: Sent with the handshake of the WebSocket.
+    headers: Mapping[str, str] = {}
+
+    def fresh(self) -> "Venue":
+        """The same venue for one feed, with a codec whose names are the feed's own."""
+        return msgspec.structs.replace(self, codec=self.codec.fresh())
+
+    @property
+    def symbols(self) -> Symbols:
+        """The names of its markets."""
+        return self.codec.symbols
 
     @property
     def snapshot_channel(self) -> str | None:

@@ -35,6 +35,7 @@ from infrastructure.events import (
     Fill,
     Gap,
     GapReason,
+    Liquidation,
     MessageType,
     OrderUpdate,
     PositionUpdate,
@@ -43,6 +44,7 @@ from infrastructure.events import (
     Trade,
 )
 from infrastructure.feed import OfflineFeed, offline_feed, open_feed
+from infrastructure.instruments import Instrument, InstrumentStatus
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
 from infrastructure.networking.websocket.marker import SwitchReceipt
@@ -87,6 +89,9 @@ __all__ = [
     "GaveUp",
     "HandshakeDeferred",
     "HandshakeRefused",
+    "Instrument",
+    "InstrumentStatus",
+    "Liquidation",
     "MessageParser",
     "MessageType",
     "NotConnected",

@@ -90,7 +90,7 @@ class Seen:
     @property
     def callbacks(self) -> dict[str, Any]:
         """One plain callback for each event."""
-        names = ("on_trade", "on_book_ticker", "on_ticker", "on_candle", "on_gap", "on_book_state", "on_error")
+        names = ("on_trade", "on_book_ticker", "on_ticker", "on_candle", "on_liquidation", "on_gap", "on_book_state", "on_error")
         return dict.fromkeys(names, self.events.append) | {"on_orderbook": self._book}
 
     @property

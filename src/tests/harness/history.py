@@ -61,7 +61,7 @@ class History:
         elif isinstance(event, Trade):
             self.ledger.seen(("trade", event.symbol), hidden_number(event.amount))
         elif isinstance(event, BookTicker):
-            self.ledger.seen(("book_ticker", event.symbol), event.update_id)
+            self.ledger.seen(("book_ticker", event.symbol), event.update_id or 0)
         elif isinstance(event, Ticker):
             self.ledger.seen(("ticker", event.symbol), hidden_number(event.base_volume))
         elif isinstance(event, Candle):

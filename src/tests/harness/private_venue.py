@@ -7,14 +7,32 @@ from typing import Any
 
 from infrastructure.errors import DecodeError
 from infrastructure.events import BalanceUpdate, Data, Fill, MessageType, OrderUpdate, PositionUpdate, Side
+from infrastructure.instruments import Instrument, Symbols
 from infrastructure.session import PrivateSession
-from infrastructure.venue import Acknowledgement, BookUpdate, Message, Notice, Pong, SubscriptionRequest, Unknown, Venue
+from infrastructure.venue import (
+    Acknowledgement,
+    BookUpdate,
+    Message,
+    Notice,
+    Pong,
+    Rate,
+    SubscriptionRequest,
+    Unknown,
+    Venue,
+    VenueLimits,
+)
 
 SECRET = "canary-7f3a-do-not-print"
 
 
 class AccountCodec:
     """Frames are ``{"login": ...}``, ``{"pong": 1}``, ``{"notice": "..."}`` or ``{"items": [{"kind": "order", ...}, ...]}``."""
+
+    def __init__(self) -> None:
+        self.symbols = Symbols("account_venue", lambda native: native.replace("-", "/"), lambda symbol: symbol.replace("/", "-"))
+
+    def fresh(self) -> "AccountCodec":
+        return AccountCodec()
 
     def decode(self, raw_message: bytes | str) -> Sequence[Message]:
         try:
@@ -35,11 +53,8 @@ class AccountCodec:
     def decode_snapshot(self, symbol: str, raw: bytes | str) -> BookUpdate:
         raise DecodeError("an account has no books")
 
-    def unified_symbol(self, native: str) -> str:
-        return native.replace("-", "/")
-
-    def native_symbol(self, symbol: str) -> str:
-        return symbol.replace("/", "-")
+    def decode_instruments(self, raw: bytes | str) -> list[Instrument]:
+        raise DecodeError("an account has no instruments")
 
     def subscription_requests(
         self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
@@ -85,6 +100,8 @@ ACCOUNT_VENUE = Venue(
     snapshot_query={},
     options={},
     ping_interval_s=10.0,
+    instruments_path="",
+    limits=VenueLimits(connects=Rate(10, 1.0), requests=Rate(10, 1.0), rest=Rate(10, 1.0)),
 )
 
 LOGIN = b'{"login":"ok"}'

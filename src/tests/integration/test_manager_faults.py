@@ -395,7 +395,7 @@ def noting(ledger: Ledger, between: Checker) -> dict[str, Any]:
         seen("spot.trades", trade.symbol, hidden_number(trade.amount))
 
     def on_book_ticker(ticker: BookTicker) -> None:
-        seen("spot.book_ticker", ticker.symbol, ticker.update_id)
+        seen("spot.book_ticker", ticker.symbol, ticker.update_id or 0)
 
     def on_ticker(ticker: Ticker) -> None:
         seen("spot.tickers", ticker.symbol, hidden_number(ticker.base_volume))

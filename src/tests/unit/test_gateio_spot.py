@@ -199,7 +199,7 @@ class TestTimes:
 class TestSymbols:
     @pytest.mark.parametrize(("native", "unified"), [(PAIR, SYMBOL), ("BTC3L_USDT", "BTC3L/USDT"), ("1INCH_ETH", "1INCH/ETH")])
     def test_native_and_unified_names_are_each_others_inverse(self, native: str, unified: str) -> None:
-        assert unified_pair(native) == CODEC.unified_symbol(native) == unified
+        assert unified_pair(native) == CODEC.symbols.by_native[native] == unified
         assert native_pair(unified) == native
 
     @pytest.mark.parametrize(

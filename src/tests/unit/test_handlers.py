@@ -53,7 +53,7 @@ def of_every_kind(feed: OfflineFeed) -> None:
     feed.deliver(frames.acknowledgement(error={"code": 2, "message": "unknown currency pair"}))
 
 
-NAMES = ["on_trade", "on_book_ticker", "on_ticker", "on_candle", "on_orderbook", "on_book_state", "on_gap", "on_error"]
+NAMES = ["on_trade", "on_book_ticker", "on_ticker", "on_candle", "on_liquidation", "on_orderbook", "on_book_state", "on_gap", "on_error"]
 
 
 class TestBase:

@@ -21,6 +21,7 @@ PACKAGE = SRC / "infrastructure"
 #: columns of its line. A package stands for all that is in it; ``__init__`` is the package's own file alone.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("events", "errors", "clock"),
+    ("instruments",),
     ("venue", "metrics"),
     ("book",),
     ("book_sync",),
@@ -48,9 +49,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("networking.websocket.repairs",),
     ("networking.websocket.ws_manager",),
     ("config",),
-    ("feed", "capture"),
+    ("feed", "capture", "injected"),
     ("simulator", "replay"),
     ("demo", "run"),
+    ("screens",),
     ("cli",),
 )
 

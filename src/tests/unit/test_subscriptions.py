@@ -166,7 +166,7 @@ class TestMatching:
     def test_a_payload_is_compared_as_text(self) -> None:
         wire = Wire()
         wire.table.want(TRADES, [BTC])
-        request = SubscriptionRequest("subscribe", TRADES, (BTC,), {"payload": [7, "BTC_USDT"]})
+        request = SubscriptionRequest("subscribe", TRADES, (BTC,), {}, payload=("7", "BTC_USDT"))
         wire.table.asked([request], 0.0)
         answer = wire.table.acknowledge(Acknowledgement(TRADES, "subscribe", ("7", "BTC_USDT")))
         assert answer == Answer(request, None)

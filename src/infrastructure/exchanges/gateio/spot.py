@@ -4,6 +4,7 @@ Source: https://www.gate.com/docs/developers/apiv4/ws/en/. Each struct below sta
 """
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from math import inf
 from typing import TypeVar
 
@@ -14,14 +15,17 @@ from infrastructure.events import BookTicker, Candle, MessageType, Side, Ticker,
 from infrastructure.exchanges.gateio import envelope as gateio
 from infrastructure.exchanges.gateio.envelope import Envelope
 from infrastructure.exchanges.gateio.sequence import InBand, RestSeeded, WholeBook
+from infrastructure.instruments import Instrument, InstrumentStatus, Symbols
 from infrastructure.venue import (
     BookChannel,
     BookUpdate,
     Levels,
     Message,
+    Rate,
     Repair,
     SubscriptionRequest,
     Venue,
+    VenueLimits,
     check_levels,
     check_positive,
 )
@@ -143,6 +147,21 @@ class RestBook(msgspec.Struct):
     asks: Levels
     bids: Levels
     update: int | None = None
+
+
+class CurrencyPair(msgspec.Struct):
+    """``{"id":"ETH_USDT","base":"ETH","quote":"USDT","fee":"0.2","min_base_amount":"0.001","min_quote_amount":"1.0",
+    "amount_precision":3,"precision":6,"trade_status":"tradable"}``, of ``GET /spot/currency_pairs``.
+    """
+
+    id: str
+    base: str
+    quote: str
+    trade_status: str
+    precision: int
+    amount_precision: int
+    min_base_amount: Decimal | None = None
+    min_quote_amount: Decimal | None = None
 
 
 def _trade(result: TradeResult, envelope: Envelope) -> Message:
@@ -311,6 +330,7 @@ _READERS: dict[str, Reader] = {
     ORDER_BOOK: _reader(OrderBookResult, _order_book),
 }
 
+_decode_pairs = msgspec.json.Decoder(list[CurrencyPair], strict=False).decode
 _decode_rest_book = msgspec.json.Decoder(RestBook, strict=False).decode
 
 #: What follows the pair in a request, by channel, and what is asked for when the user names nothing.
@@ -324,6 +344,13 @@ _ONE_PAIR_A_REQUEST: dict[str, Callable[[str, str], list[str]]] = {
 
 class GateioSpotCodec:
     """The wire format of Gate.io spot, public channels. Pure."""
+
+    def __init__(self) -> None:
+        self.symbols = Symbols(NAME, gateio.unified_pair, gateio.native_pair)
+
+    def fresh(self) -> "GateioSpotCodec":
+        """The same wire format with names of its own."""
+        return GateioSpotCodec()
 
     def decode(self, raw_message: bytes | str) -> Sequence[Message]:
         """Decode one frame into one message, or raise DecodeError and nothing else."""
@@ -349,13 +376,28 @@ class GateioSpotCodec:
             raise DecodeError(f"not an order book: {error}", channel=ORDER_BOOK_UPDATE, symbol=symbol) from None
         return _update(ORDER_BOOK_UPDATE, symbol, book.id, book.id, book.bids, book.asks, True, book.update)
 
-    def unified_symbol(self, native: str) -> str:
-        """The unified form of Gate.io's name for a pair, or DecodeError."""
-        return gateio.unified_pair(native)
-
-    def native_symbol(self, symbol: str) -> str:
-        """Gate.io's name for the pair of a unified symbol."""
-        return gateio.native_pair(symbol)
+    def decode_instruments(self, raw: bytes | str) -> list[Instrument]:
+        """Decode the answer of ``GET /spot/currency_pairs``, or raise DecodeError and nothing else."""
+        try:
+            pairs = _decode_pairs(raw)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise DecodeError(f"not a list of currency pairs: {error}") from None
+        return [
+            Instrument(
+                NAME,
+                f"{pair.base}/{pair.quote}",
+                pair.id,
+                pair.base,
+                pair.quote,
+                None,
+                InstrumentStatus.TRADING if pair.trade_status == "tradable" else InstrumentStatus.HALTED,
+                Decimal(1).scaleb(-pair.precision),
+                Decimal(1).scaleb(-pair.amount_precision),
+                pair.min_base_amount,
+                pair.min_quote_amount,
+            )
+            for pair in pairs
+        ]
 
     def subscription_requests(
         self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
@@ -374,7 +416,7 @@ class GateioSpotCodec:
             pairs = [gateio.native_pair(symbol) for symbol in group]
             payload = pairs if payload_of is None else payload_of(pairs[0], option)
             message: dict[str, object] = {"time": now_s, "channel": name, "event": action, "payload": payload}
-            request = SubscriptionRequest(action, channel, group, message)
+            request = SubscriptionRequest(action, channel, group, message, payload=tuple(payload))
             if next_id is not None:
                 message["id"] = request.request_id = next_id()
             requests.append(request)
@@ -400,8 +442,10 @@ GATEIO_SPOT = Venue(
         ORDER_BOOK: MessageType.ORDERBOOK,
     },
     book_channels={
-        OBU: BookChannel(OBU, InBand(), Repair.RESUBSCRIBE),
-        ORDER_BOOK_UPDATE: BookChannel(ORDER_BOOK_UPDATE, RestSeeded(), Repair.FETCH_SNAPSHOT),
+        OBU: BookChannel(OBU, InBand(), Repair.RESUBSCRIBE, {"": 50, "50": 50, "100": 100, "400": 400}, is_audited=True),
+        ORDER_BOOK_UPDATE: BookChannel(
+            ORDER_BOOK_UPDATE, RestSeeded(), Repair.FETCH_SNAPSHOT, {"": 100, "100ms": 100, "20ms": 20}, is_audited=True
+        ),
         ORDER_BOOK: BookChannel(ORDER_BOOK, WholeBook(), Repair.WAIT),
     },
     options={
@@ -419,4 +463,8 @@ GATEIO_SPOT = Venue(
         "20ms": {"limit": "20", "with_id": "true"},
     },
     ping_interval_s=15.0,
+    instruments_path="/api/v4/spot/currency_pairs",
+    # REST: 200 requests in 10 s for each endpoint and address; connections: 300 for each address, no rate is documented. 200 streams on
+    # one connection have been seen to work.
+    limits=VenueLimits(connects=Rate(10, 1.0), requests=Rate(50, 1.0), rest=Rate(200, 10.0), subscriptions_per_connection=200),
 )

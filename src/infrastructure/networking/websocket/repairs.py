@@ -86,7 +86,7 @@ class Repairs:
         venue = self._venue
         names = self._subscriber.names_of(request.channel, request.symbol)
         option = names[0].partition(":")[2] if names else ""
-        query = {venue.snapshot_symbol_key: venue.codec.native_symbol(request.symbol), **venue.snapshot_query[option]}
+        query = {venue.snapshot_symbol_key: venue.symbols.native(request.symbol), **venue.snapshot_query[option]}
         try:
             body = await self._rest.get(venue.snapshot_path, query)
         except RequestFailed as error:

@@ -198,10 +198,9 @@ class Subscriptions:
 
 def _is_alike(request: SubscriptionRequest, answer: Acknowledgement) -> bool:
     """Whether everything that ``answer`` repeats of its request is in this one; old frames repeat no payload."""
-    if request.action != answer.request or _without_option(request.channel) != answer.channel:
+    if answer.request not in ("", request.action) or answer.channel not in ("", _without_option(request.channel)):
         return False
-    payload = request.message.get("payload")
-    return not (answer.payload and isinstance(payload, list)) or tuple(str(item) for item in payload) == answer.payload
+    return not answer.payload or set(answer.payload) <= set(request.payload)
 
 
 def _without_option(channel: str) -> str:

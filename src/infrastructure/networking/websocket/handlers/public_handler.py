@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from infrastructure.book import OrderBook
-from infrastructure.events import BookStateChange, BookTicker, Candle, Ticker, Trade
+from infrastructure.events import BookStateChange, BookTicker, Candle, Liquidation, Ticker, Trade
 from infrastructure.networking.websocket.handlers.base_websocket_client import BaseWebSocketClient, SessionHandler
 
 
@@ -21,6 +21,7 @@ class PublicWebSocketHandler(SessionHandler):
         BookTicker: "_on_book_ticker",
         Ticker: "_on_ticker",
         Candle: "_on_candle",
+        Liquidation: "_on_liquidation",
         BookStateChange: "_on_book_state",
         **BaseWebSocketClient.event_methods,
     }
@@ -39,6 +40,9 @@ class PublicWebSocketHandler(SessionHandler):
 
     def _on_candle(self, candle: Candle) -> Any:
         """A bar, open or closed."""
+
+    def _on_liquidation(self, liquidation: Liquidation) -> Any:
+        """A position of somebody else was closed by force."""
 
     def _on_book_state(self, change: BookStateChange) -> Any:
         """A book became LIVE, or can no longer be believed."""
