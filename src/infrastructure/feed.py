@@ -47,7 +47,7 @@ class OfflineFeed(Pipeline):
         lane_settings: Mapping[str, object] | None = None,
         callbacks: Mapping[str, Callback] | None = None,
     ) -> None:
-        described = venue_named(venue)
+        described = venue_named(venue).fresh()
         self._requests: list[Request] = []
         self._awaited: dict[str, FetchSnapshot] = {}
         super().__init__(
@@ -59,8 +59,8 @@ class OfflineFeed(Pipeline):
             adapted=adapted,
             clock=clock,
             lane_type=lane_type,
-            lane_settings=lane_settings,
         )
+        self._lane = self._add_lane(**(lane_settings or {}))
 
     def __repr__(self) -> str:
         return f"<OfflineFeed {self.venue.name} {self.architecture.value} {self._session!r}>"

@@ -36,9 +36,9 @@ class Session:
     """A venue's running feed: books, sequence numbers, and which streams have data.
 
     ``symbols`` limits the feed to these unified symbols; None takes every symbol that arrives. ``on_request`` is handed what has to be
-    asked of the venue (FetchSnapshot, Resubscribe), ``on_answer`` each acknowledgement, of which it returns the streams that were agreed,
-    ``on_flowing`` channel and symbol of each stream with its first data on a connection. All are called in the middle of ``apply``: they
-    must only take note.
+    asked of the venue (FetchSnapshot, Resubscribe), ``on_answer`` each acknowledgement, of which it returns the streams that were agreed
+    (None: it will be asked again), ``on_flowing`` channel and symbol of each stream with its first data on a connection. All are called in
+    the middle of ``apply``: they must only take note.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Session:
         venue: Venue,
         symbols: Collection[str] | None = None,
         on_request: Callable[[Request], None] | None = None,
-        on_answer: Callable[[Acknowledgement], Iterable[tuple[str, str]]] | None = None,
+        on_answer: Callable[[Acknowledgement], Iterable[tuple[str, str]] | None] | None = None,
         on_flowing: Callable[[str, str], None] | None = None,
     ) -> None:
         self.venue = venue
@@ -316,12 +316,14 @@ class Session:
     def _control(self, message: Message, judged: list[tuple[_BookStream, list[Action]] | Data | ErrorEvent]) -> None:
         if not isinstance(message, Acknowledgement):
             return
+        agreed = () if self._on_answer is None else self._on_answer(message)
+        if agreed is None:
+            return
         if message.error is not None:
             self.raised += 1
             judged.append(ErrorEvent(self.venue.name, "refused", message.error, message.channel, code=message.error_code))
-        if self._on_answer is not None:
-            for channel, symbol in self._on_answer(message):
-                self.expect(channel, symbol)
+        for channel, symbol in agreed:
+            self.expect(channel, symbol)
 
     def _raise(self, event: Gap | BookStateChange | ErrorEvent, received_ns: int, events: list[Emission]) -> None:
         self.raised += 1

@@ -51,6 +51,7 @@ RANGES: dict[type[Any], dict[str, Accepts]] = {
         "max_restarts": number(0, 1_000_000, whole=True),
         "window_s": DAY,
         "max_attempts": lambda value: value is None or MANY(value),
+        "connects_per_minute": lambda value: value is None or number(0, 1_000_000, least_included=False)(value),
         "ban_delay_s": DAY,
         "reset_on_1005": lambda value: isinstance(value, bool),
     },

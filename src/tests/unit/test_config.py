@@ -117,13 +117,13 @@ class TestExample:
         (shown,) = parse_config(text, "x.toml").values()
         venue = shown.venue
         assert [f"{key} =" in text for key in KEYS.split(", ") if key not in ("transport", "reconnect")] == [True] * 10
-        assert [f"\n{key} =" in text for kind in (TransportSettings, ReconnectSettings) for key in kind.__struct_fields__] == [True] * 15
-        # There is no word in TOML for the default of max_attempts.
+        assert [f"\n{key} =" in text for kind in (TransportSettings, ReconnectSettings) for key in kind.__struct_fields__] == [True] * 16
+        # There is no word in TOML for the defaults of these two.
         assert shown == msgspec.structs.replace(
             read_config(EXAMPLE)["gateio_spot"],
             websocket_url=venue.websocket_url,
             rest_url=venue.rest_url,
-            reconnect=ReconnectSettings(max_attempts=shown.reconnect.max_attempts),
+            reconnect=ReconnectSettings(max_attempts=shown.reconnect.max_attempts, connects_per_minute=shown.reconnect.connects_per_minute),
         )
 
 
@@ -296,6 +296,7 @@ WRONG_VALUES: list[tuple[type[Any], str, Sequence[object], str]] = [
     *((ReconnectSettings, name, [0, -1, 86401, nan, inf, True], DAY) for name in ("window_s", "ban_delay_s")),
     (ReconnectSettings, "factor", [0.99, 0, -2, 101, nan, inf, True], "a number from 1 to 100"),
     (ReconnectSettings, "max_restarts", [-1, 1_000_001, 1.0, True, None], "a whole number from 0 to 1000000"),
+    (ReconnectSettings, "connects_per_minute", [0, -1, 1_000_001, inf, True], "a number above 0 and at most 1000000"),
     (ReconnectSettings, "max_attempts", [0, -1, 1_000_001, 1.0, True], MANY),
     (ReconnectSettings, "reset_on_1005", [0, 1, "true", None], "true or false"),
     *((ExchangeSettings, name, [0, -1, 3601, nan, inf, True], SECONDS) for name in ("subscribe_timeout_s", "close_deadline_s")),
@@ -329,6 +330,7 @@ EDGES: list[tuple[type[Any], str, Sequence[object]]] = [
     (ReconnectSettings, "factor", [1, 100]),
     (ReconnectSettings, "window_s", [0.001, 86400]),
     (ReconnectSettings, "max_restarts", [0, 1_000_000]),
+    (ReconnectSettings, "connects_per_minute", [None, 0.1, 1_000_000]),
     (ReconnectSettings, "max_attempts", [None, 1, 1_000_000]),
     (ExchangeSettings, "high_water", [1, 1_000_000]),
     (ExchangeSettings, "snapshots_per_minute", [0.1, 6000]),

@@ -152,3 +152,20 @@ class FakeTransport:
         self.loss = loss
         self._lost.set()
         self._on_loss(loss)
+
+
+class FakeRest:
+    """A venue's REST interface in memory: ``answers`` makes the body for a path and a query, or raises RequestFailed."""
+
+    def __init__(self, answers: Callable[[str, Mapping[str, str]], bytes]) -> None:
+        self._answers = answers
+        #: What was asked for: path and query.
+        self.asked: list[tuple[str, Mapping[str, str]]] = []
+
+    async def get(self, path: str, query: Mapping[str, str]) -> bytes:
+        """What ``answers`` makes of it."""
+        self.asked.append((path, query))
+        return self._answers(path, query)
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -65,6 +65,16 @@ class Transport(Protocol):
         """End at once, without a closing handshake; ``on_loss`` is called soon."""
 
 
+class RestInterface(Protocol):
+    """A venue's REST interface: the real one, or a fake."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> bytes:
+        """The body of the answer. Raises RequestFailed and nothing else."""
+
+    async def close(self) -> None:
+        """A request that is under way, or comes later, fails."""
+
+
 class Connect(Protocol):
     """Opens a WebSocket: the real one, or a fake."""
 

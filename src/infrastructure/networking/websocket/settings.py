@@ -67,6 +67,8 @@ class ReconnectSettings(Settings, frozen=True, kw_only=True):
     max_restarts: Annotated[int, Meta(ge=0, le=1_000_000, title="a whole number")] = 60
     window_s: LongSeconds = 600.0
     max_attempts: Count | None = None
+    #: Connection attempts at most; None: as many as the venue allows.
+    connects_per_minute: Annotated[float, Meta(gt=0, le=1_000_000, title="a number")] | None = None
     #: The wait after a refusal that means a ban but names no time, such as HTTP 403.
     ban_delay_s: LongSeconds = 60.0
     #: Whether a close without a status (1005) starts over at the first delay.
