@@ -14,6 +14,7 @@ from infrastructure.config import exchange_settings
 from infrastructure.errors import SettingsError, UnknownSymbol
 from infrastructure.events import Architecture
 from infrastructure.exchanges import venue_named
+from infrastructure.limits import Limiter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.marker import Marker
@@ -164,6 +165,8 @@ async def open_feed(
     websocket_url: str | None = None,
     rest_url: str | None = None,
     lane_type: LaneType = Lane,
+    limiter: Limiter | None = None,
+    partial_streams: bool = False,
     **callbacks: Callback,
 ) -> AsyncIterator[WebSocketManager]:
     """Stream ``symbols`` of a venue for as long as the ``async with`` block runs; gives its WebSocketManager.
@@ -171,6 +174,9 @@ async def open_feed(
     ``channels`` default to those that the callbacks are for. ``callbacks`` are as for ``offline_feed``, or give a ``handler``. A venue's
     name may be replaced by settings that are complete. Raises UnknownVenue, UnknownSymbol, SettingsError, ConnectFailed, or
     SubscriptionRefused with the venue's own words; later failures are told to ``on_error``, and ``wait()`` raises what ended the feed.
+
+    With ``partial_streams`` a symbol that cannot be had is told to ``on_error`` instead, as long as there is another. Feeds that are
+    given the same ``limiter`` share the limits of the hosts they share.
     """
     given = {"symbols": symbols, "channels": channels, "architecture": architecture, "websocket_url": websocket_url, "rest_url": rest_url}
     named = {name: value for name, value in given.items() if value is not None}
@@ -189,9 +195,13 @@ async def open_feed(
         adapted=adapted,
         ssl_context=ssl_context,
         lane_type=lane_type,
+        limiter=limiter,
     )
-    async with manager:
+    try:
+        await manager.initialize(partial_streams=partial_streams)
         yield manager
+    finally:
+        await manager.close()
 
 
 def _channels_for(venue: Venue, callbacks: Mapping[str, Callback]) -> list[str]:

@@ -108,7 +108,7 @@ class ScriptedExchange:
         port = self._server.sockets[0].getsockname()[1]
         secure = "s" if self._security else ""
         self.websocket_url = f"ws{secure}://localhost:{port}/"
-        self.rest_url = f"http{secure}://127.0.0.1:{port}"
+        self.rest_url = f"http{secure}://localhost:{port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

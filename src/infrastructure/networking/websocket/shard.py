@@ -108,6 +108,8 @@ class Shard:
         #: Done when the first connection is open; never, where later ones are tried until one is.
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.opened.add_done_callback(retrieved)
+        #: Set once the first connection was asked for what was wanted, or there will be none.
+        self.has_asked = asyncio.Event()
         self.supervisor = asyncio.get_running_loop().create_task(self._supervise())
         self.supervisor.add_done_callback(self._supervised)
 
@@ -146,6 +148,7 @@ class Shard:
         # A cancellation would end the task of whoever waits, who did nothing wrong.
         self.subscriber.give_up(error)
         self.subscriber.close()
+        self.has_asked.set()
         if not self.opened.done():
             self.opened.set_exception(error)
 
@@ -224,6 +227,7 @@ class Shard:
             if connection.is_open:
                 connection.learn(Fact.ASKED)
                 await run_foreign(self.report, "subscription messages", self.subscriber.ask)
+                self.has_asked.set()
             loss = await connection.end()
         finally:
             heartbeat.cancel()
@@ -276,6 +280,7 @@ class Shard:
     def _give_up(self, error: TickrailError) -> None:
         self._tell(ConnectionState.ERROR)
         self._owner.shard_gave_up(error)
+        self.has_asked.set()
         if not self.opened.done():
             self.opened.set_exception(error)
 

@@ -19,6 +19,8 @@ from infrastructure.errors import (
     NotConnected,
     RequestFailed,
     SettingsError,
+    SubscriptionRefused,
+    SubscriptionUnanswered,
     TickrailError,
     UnknownSymbol,
 )
@@ -191,12 +193,14 @@ class WebSocketManager(Pipeline):
         """Whether every connection is open."""
         return bool(self._shards) and all(shard.is_connected for shard in self._shards)
 
-    async def initialize(self, symbols: Collection[str] | None = None, default_channels: Sequence[str] | None = None) -> None:
+    async def initialize(
+        self, symbols: Collection[str] | None = None, default_channels: Sequence[str] | None = None, *, partial_streams: bool = False
+    ) -> None:
         """Connect and subscribe ``symbols`` to ``default_channels``, those of the settings if not given; returns when all is acknowledged.
 
         Raises what keeps the first connection from opening (ConnectFailed) or the instrument list from being read (RequestFailed). Streams
         that cannot be had raise UnknownSymbol, SubscriptionRefused with the venue's words, or SubscriptionUnanswered, after all others have
-        been subscribed: whoever catches it goes on with those.
+        been subscribed: whoever catches it goes on with those. With ``partial_streams`` it is told as an error event, unless nothing is left.
         """
         if self._common is not None or self._closing is not None:
             raise SettingsError("the manager was opened or closed before; one manager is one life of its connections")
@@ -228,7 +232,13 @@ class WebSocketManager(Pipeline):
             await listing
         finally:
             listing.cancel()
-        await self._subscribe(keys)
+        try:
+            await self._subscribe(keys)
+        except (UnknownSymbol, SubscriptionRefused, SubscriptionUnanswered) as error:
+            if not partial_streams or not self._wanted_now():
+                raise
+            if not isinstance(error, SubscriptionRefused):  # A refusal has been told with the venue's answer.
+                self._report("not subscribed", str(error))
 
     async def subscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
         """Add streams; returns when the venue has acknowledged them. Raises as ``initialize``, after all that can be had are subscribed.
@@ -390,6 +400,7 @@ class WebSocketManager(Pipeline):
             await asyncio.gather(*(shard.subscriber.ask() for shard in shards))
         else:
             self._common.symbols_are_known.set()  # The connections wait for it, and ask themselves.
+            await self._shards[0].has_asked.wait()
         await answers(waiters)
         if unknown is not None:
             raise unknown
