@@ -200,7 +200,8 @@ class WebSocketManager(Pipeline):
 
         Raises what keeps the first connection from opening (ConnectFailed) or the instrument list from being read (RequestFailed). Streams
         that cannot be had raise UnknownSymbol, SubscriptionRefused with the venue's words, or SubscriptionUnanswered, after all others have
-        been subscribed: whoever catches it goes on with those. With ``partial_streams`` it is told as an error event, unless nothing is left.
+        been subscribed: whoever catches it goes on with those. With ``partial_streams`` it is told as an error event,
+        unless nothing is left.
         """
         if self._common is not None or self._closing is not None:
             raise SettingsError("the manager was opened or closed before; one manager is one life of its connections")
