@@ -142,8 +142,7 @@ class WebSocketManager(Pipeline):
         self._add_lane(high_water=settings.high_water)
 
     def __repr__(self) -> str:
-        stages = sum((shard.subscriber.stages for shard in self._shards), Counter())
-        held = f"connections={len(self._shards)} " + " ".join(f"{stage.value}={stages[stage]}" for stage in Stage)
+        held = f"connections={len(self._shards)} " + " ".join(f"{stage.value}={self._stages[stage]}" for stage in Stage)
         return f"<WebSocketManager {self.venue.name} {self.architecture.value} {self._state.value} {held}>"
 
     async def __aenter__(self) -> Self:
@@ -236,7 +235,8 @@ class WebSocketManager(Pipeline):
         try:
             await self._subscribe(keys)
         except (UnknownSymbol, SubscriptionRefused, SubscriptionUnanswered) as error:
-            if not partial_streams or not self._wanted_now():
+            stages = self._stages
+            if not partial_streams or not (stages[Stage.ACKNOWLEDGED] or stages[Stage.FLOWING]):
                 raise
             if not isinstance(error, SubscriptionRefused):  # A refusal has been told with the venue's answer.
                 self._report("not subscribed", str(error))
@@ -507,6 +507,11 @@ class WebSocketManager(Pipeline):
         self._end_lane(shard.lane)
         self._shard_of = {key: its for key, its in self._shard_of.items() if its is not shard}
         self.shard_changed()
+
+    @property
+    def _stages(self) -> Counter[Stage]:
+        """How many streams are how far."""
+        return sum((shard.subscriber.stages for shard in self._shards), Counter())
 
     def _wanted_now(self) -> set[Key]:
         return set().union(*(shard.subscriber.wanted for shard in self._shards))
