@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("instruments",),
     ("venue", "metrics"),
     ("book",),
+    ("audit",),
     ("book_sync",),
     ("session",),
     ("callbacks", "canonical", "networking.address", "networking.retry_after"),
