@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("exchanges.gateio", "networking.websocket.route", "networking.websocket.settings"),
     (
         "exchanges.__init__",
+        "freshness",
         "networking.http",
         "networking.websocket.link",
         "networking.websocket.marker",
@@ -154,6 +155,8 @@ FORBIDDEN = {
     "session": ("asyncio", "time"),
     "book": ("asyncio", "time"),
     "book_sync": ("asyncio", "time"),
+    "audit": ("asyncio", "time"),
+    "freshness": ("asyncio", "time"),
 }
 
 
