@@ -342,12 +342,13 @@ class Freshness:
         if share is None or not self._is_window_full(watch):
             return
         if not watch.is_degraded:
-            if share < self._settings.degraded_share:
+            # One that brings nothing at all is not starved but silent, and has its own time.
+            if 0 < share < self._settings.degraded_share:
                 self._degrade(key, watch, share, findings)
         elif share >= 0.5:
             self._well(watch)
             findings.append(Recovered(key))
-        elif watch.clock_ns - watch.since_ns > _ns(self._settings.learn_s):
+        elif watch.clock_ns - watch.since_ns > _ns(self._settings.max_wait_s):
             self._well(watch)
             watch.rhythm.forget(watch.clock_ns)
             findings.append(Recovered(key, is_accepted=True))

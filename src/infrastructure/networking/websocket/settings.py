@@ -88,7 +88,8 @@ class FreshnessSettings(Settings, frozen=True, kw_only=True):
     learn_s: Seconds = 600.0
     regular: Count = 20
     degraded_share: Annotated[float, Meta(gt=0, le=0.5, title="a share")] = 0.1
-    #: From one step against a mute stream to the next; each wait is twice the one before, up to ``max_wait_s``.
+    #: From one step against a mute stream to the next; each wait is twice the one before, up to ``max_wait_s``. A lower rate that lasts so
+    #: long is usual from then on.
     first_wait_s: Seconds = 15.0
     max_wait_s: LongSeconds = 3600.0
 
