@@ -26,12 +26,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("instruments",),
     ("venue", "metrics"),
     ("book", "limits"),
+    ("audit",),
     ("book_sync",),
     ("session",),
     ("callbacks", "canonical", "exchanges.numbers", "networking.address", "networking.retry_after"),
     ("exchanges.gateio", "networking.websocket.route", "networking.websocket.settings"),
     (
         "exchanges.__init__",
+        "freshness",
         "networking.http",
         "networking.websocket.link",
         "networking.websocket.marker",
@@ -156,6 +158,8 @@ FORBIDDEN = {
     "session": ("asyncio", "time"),
     "book": ("asyncio", "time"),
     "book_sync": ("asyncio", "time"),
+    "audit": ("asyncio", "time"),
+    "freshness": ("asyncio", "time"),
 }
 
 
