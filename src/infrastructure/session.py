@@ -141,6 +141,8 @@ class Session:
         self._ended: set[Key] = set()
         # Symbols that were seen but not asked for.
         self._unwanted: set[str] = set()
+        # By kind and symbol, books apart: the channel that was wanted, for data does not say of which it is.
+        self._named: dict[tuple[MessageType, str], str] = {}
         self._channels: dict[MessageType, str] = {}
         for channel, kind in venue.channels.items():
             if channel not in venue.book_channels:
@@ -170,10 +172,10 @@ class Session:
         return self._absorbed + sum(stream.sync.absorbed for stream in self._streams.values())
 
     def streams(self) -> dict[Key, Stream]:
-        """Every stream that has had data, by channel and symbol. Where several channels carry one kind of data, by the first of them."""
+        """Every stream that has had data, by channel and symbol. Of several channels that carry one kind of data, the one wanted last."""
         found: dict[Key, Stream] = dict(self._streams)
-        for kind, channel in self._channels.items():
-            found |= {(channel, symbol): source for symbol, source in self._sources[kind].items()}
+        for kind in self._channels:
+            found |= {(self._name(kind, symbol), symbol): source for symbol, source in self._sources[kind].items()}
         return found
 
     def stream(self, channel: str, symbol: str) -> Stream | None:
@@ -316,6 +318,9 @@ class Session:
         """
         key = channel, symbol
         self._ended.discard(key)
+        kind = self.venue.channels[channel]
+        if kind in self._channels:
+            self._named[kind, symbol] = channel
         if option is not None and channel in self.venue.book_channels:
             self._options[key] = option
             if key in self._streams:
@@ -363,8 +368,8 @@ class Session:
                 stream.audit.restart()
             self._act(stream, stream.sync.disconnect(), self.received_ns, events)
         flowing = {
-            (channel, symbol): source
-            for kind, channel in self._channels.items()
+            (self._name(kind, symbol), symbol): source
+            for kind in self._channels
             for symbol, source in self._sources[kind].items()
             if source.is_flowing
         }
@@ -427,7 +432,8 @@ class Session:
         if symbol not in self:
             self._unwanted.add(symbol)
             return None
-        if (self._channels[message_type], symbol) in self._ended:
+        channel = self._name(message_type, symbol)
+        if (channel, symbol) in self._ended:
             return None
         source = self._sources[message_type].get(symbol)
         if source is None:
@@ -435,8 +441,11 @@ class Session:
             self._pair(symbol)
         source.is_flowing = True
         if self._on_flowing is not None:
-            self._on_flowing(self._channels[message_type], symbol)
+            self._on_flowing(channel, symbol)
         return source
+
+    def _name(self, kind: MessageType, symbol: str) -> str:
+        return self._named.get((kind, symbol)) or self._channels[kind]
 
     def _interrupt(self, source: _DataStream) -> None:
         """What comes next comes after a hole, and may begin with what came before it."""

@@ -13,7 +13,7 @@ from infrastructure.errors import ConfigError, SettingsError, UnknownVenue
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
-from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings, TransportSettings
+from infrastructure.networking.websocket.settings import ExchangeSettings, FreshnessSettings, ReconnectSettings, TransportSettings
 from tests.harness.captures import ROOT
 
 EXAMPLE = ROOT / "tickrail.example.toml"
@@ -22,8 +22,9 @@ SECONDS = "a number of seconds above 0 and at most 3600"
 SECRET_KEY = "looks like a secret, which has no place here; put it into the environment"
 KNOWN_VENUES = ", ".join(VENUES)
 KNOWN_CHANNELS = ", ".join(["trade", "book_ticker", "ticker", "candle", "orderbook", *GATEIO_SPOT.channels])
+TABLES = (TransportSettings, ReconnectSettings, FreshnessSettings)
 KEYS = (
-    "symbols, channels, architecture, websocket_url, rest_url, transport, reconnect, "
+    "symbols, channels, architecture, websocket_url, rest_url, transport, reconnect, freshness, "
     "subscribe_timeout_s, close_deadline_s, high_water, snapshots_per_minute, use_direct_handling"
 )
 
@@ -118,8 +119,8 @@ class TestExample:
         text = re.sub(r"^# (?=\w+ = )", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
         (shown,) = parse_config(text, "x.toml").values()
         venue = shown.venue
-        assert [f"{key} =" in text for key in KEYS.split(", ") if key not in ("transport", "reconnect")] == [True] * 10
-        assert [f"\n{key} =" in text for kind in (TransportSettings, ReconnectSettings) for key in kind.__struct_fields__] == [True] * 16
+        assert [f"{key} =" in text for key in KEYS.split(", ") if key not in ("transport", "reconnect", "freshness")] == [True] * 10
+        assert [f"\n{key} =" in text for kind in TABLES for key in kind.__struct_fields__] == [True] * 24
         # There is no word in TOML for the defaults of these two.
         assert shown == msgspec.structs.replace(
             read_config(EXAMPLE)["gateio_spot"],

@@ -22,6 +22,7 @@ class LossCause(Enum):
     FRAME_TIMEOUT = "a frame was not completed in time"
     PROTOCOL = "not WebSocket"
     TOO_BIG = "message too big"
+    ASLEEP = "this program stood still"
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -88,5 +89,9 @@ class Connect(Protocol):
         clock: Clock,
         headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        may_read: Callable[[], bool] | None = None,
     ) -> Transport:
-        """An open WebSocket, or ConnectFailed. Frames may come before this returns."""
+        """An open WebSocket, or ConnectFailed. Frames may come before this returns.
+
+        ``may_read`` is asked when a read has returned, before anything of it is handed on; if it says no the WebSocket has ended before.
+        """

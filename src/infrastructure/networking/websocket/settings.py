@@ -111,6 +111,7 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
     rest_url: Text | None = None
     transport: Annotated[TransportSettings, Meta(title="a table")] = msgspec.field(default_factory=TransportSettings)
     reconnect: Annotated[ReconnectSettings, Meta(title="a table")] = msgspec.field(default_factory=ReconnectSettings)
+    freshness: Annotated[FreshnessSettings, Meta(title="a table")] = msgspec.field(default_factory=FreshnessSettings)
     #: How long a subscription may stay unanswered.
     subscribe_timeout_s: Seconds = 10.0
     close_deadline_s: Seconds = 5.0

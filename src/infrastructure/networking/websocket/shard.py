@@ -53,6 +53,9 @@ class Owner(Protocol):
     def shard_gave_up(self, error: TickrailError) -> None:
         """A shard does not connect again."""
 
+    def may_read(self) -> bool:
+        """Whether what has just been read may be handed on; if not, every connection has been ended."""
+
     def streams_of(self, shard: "Shard") -> set[Key] | None:
         """What is lost with the connection of a shard; None: everything, because there is no other."""
 
@@ -205,6 +208,7 @@ class Shard:
                 clock=common.clock,
                 headers=context.headers,
                 ssl_context=common.ssl_context,
+                may_read=self._owner.may_read,
             )
         except ConnectFailed as error:
             self.report("connect", str(error))

@@ -120,6 +120,14 @@ class Subscriber:
                 self._subscriptions.want(name, [symbol])
         await self.ask()
 
+    def settled(self) -> set[Key]:
+        """What the venue has agreed to send, or sends, on the present connection: channels without their options."""
+        return {
+            (without_option(channel), symbol)
+            for channel, symbol in self._subscriptions.wanted()
+            if self._subscriptions.stage(channel, symbol) in (Stage.ACKNOWLEDGED, Stage.FLOWING)
+        }
+
     def names_of(self, channel: str, symbol: str) -> list[str]:
         """``channel``, named without its option, as it is wanted for ``symbol``: with each option; empty if it is not."""
         return [name for name, wanted in self._subscriptions.wanted() if wanted == symbol and without_option(name) == channel]

@@ -6,13 +6,14 @@ import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from itertools import count
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
 from infrastructure.book_sync import Request
-from infrastructure.clock import Clock
+from infrastructure.clock import Clock, WallWatch, Watch
 from infrastructure.errors import (
     AwaitedInsideCallback,
     DecodeError,
@@ -25,6 +26,7 @@ from infrastructure.errors import (
     UnknownSymbol,
 )
 from infrastructure.events import Architecture
+from infrastructure.freshness import Finding, Freshness, Mute, Step
 from infrastructure.instruments import Instrument
 from infrastructure.limits import Limiter
 from infrastructure.networking.address import shown
@@ -119,6 +121,7 @@ class WebSocketManager(Pipeline):
         self._state = ConnectionState.DISCONNECTED
         self._channels: tuple[str, ...] = ()
         self._shards: list[Shard] = []
+        self._numbers = count(1)
         self._shard_of: dict[Key, Shard] = {}
         self._common: Common | None = None
         self._connects_ended = 0
@@ -126,6 +129,12 @@ class WebSocketManager(Pipeline):
         self._announcer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._gave_up = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._freshness = Freshness(settings.freshness, venue)
+        self._sleep_watch = Watch()
+        self._wall_watch = WallWatch()
+        #: Steps against mute streams that are being taken.
+        self._steps: set[asyncio.Task[None]] = set()
         self._applying = asyncio.Lock()
         #: Why the venue was given up, if it was.
         self.failure: TickrailError | None = None
@@ -139,6 +148,7 @@ class WebSocketManager(Pipeline):
             clock=clock,
             lane_type=lane_type,
         )
+        self._callbacks.on_blocked = lambda: self._sleep_watch.rest(self._clock.elapsed_ns())
         self._add_lane(high_water=settings.high_water)
 
     def __repr__(self) -> str:
@@ -224,6 +234,7 @@ class WebSocketManager(Pipeline):
             RequestIds(),
             asyncio.Event(),
         )
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
         opened = self._add_shard(may_fail_first=True).opened
         listing = asyncio.get_running_loop().create_task(self._list_instruments())
         listing.add_done_callback(retrieved)
@@ -373,10 +384,76 @@ class WebSocketManager(Pipeline):
         """What is lost with the connection of ``shard``; None: everything, because there is no other."""
         return None if len(self._shards) == 1 else shard.streams
 
+    def may_read(self) -> bool:
+        """What is read first after the program stood still is of before, and so is every book: all connections end, and begin anew."""
+        slept_ns = self._sleep_watch.observe(self._clock.elapsed_ns())
+        if slept_ns is None:
+            return True
+        self._report("asleep", f"this program stood still for {slept_ns / 1e9:.1f} s; every connection is opened anew")
+        for shard in self._shards:
+            if shard.connection is not None:
+                shard.connection.abort()
+        return False
+
+    async def _watch(self) -> None:
+        """Look after the clocks and after streams that have gone silent."""
+        while self.failure is None:
+            await asyncio.sleep(self.settings.freshness.tick_s)
+            self.may_read()
+            moved_ns = self._wall_watch.observe(self._clock.drift_ns())
+            if moved_ns is not None:
+                self._report("clock", f"the system's clock was moved by {moved_ns / 1e9:+.1f} s; received_ns keeps the one it began with")
+            for finding in self._freshness.judge(self._clock.now_ns(), self._session.streams(), self._judged()):
+                self._found(finding)
+
+    def _judged(self) -> dict[Key, int]:
+        """The streams whose silence would mean something: agreed to, on an open connection of which nothing waits for long."""
+        return {
+            key: shard.number
+            for shard in self._shards
+            if shard.is_connected and not shard.lane.is_paused and shard.lane.lag_ns < self.settings.freshness.tick_s * 1e9
+            for key in shard.subscriber.settled()
+        }
+
+    def _found(self, finding: Finding) -> None:
+        """Tell of a stream that is mute, degraded or well again, and take the step against its silence."""
+        channel, symbol = finding.key
+        shard = self._of_stream(channel, symbol)
+        if shard is None:
+            return
+        if not isinstance(finding, Mute):
+            shard.in_lane(Session.report, finding.kind, str(finding), channel, symbol)
+            return
+        shard.in_lane(Session.silence, channel, symbol, str(finding))
+        if finding.step is Step.RECONNECT and shard.connection is not None:
+            shard.connection.abort()
+            return
+        room = shard.subscriber.room
+        is_moved = finding.step is Step.MOVE or (room is not None and room < 1)
+        step = self._move(shard, channel, symbol) if is_moved else shard.subscriber.renew(channel, symbol)
+        task = asyncio.get_running_loop().create_task(step)
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+
+    async def _move(self, shard: Shard, channel: str, symbol: str) -> None:
+        """Let another connection carry a stream."""
+        keys = [(name, symbol) for name in shard.subscriber.names_of(channel, symbol)]
+        try:
+            await shard.subscriber.end(keys)
+        except TickrailError:
+            pass  # That there was no answer has been told as an event.
+        if self._closing is not None or self.failure is not None:
+            return
+        others = {other: other.subscriber.room for other in self._shards if other is not shard}
+        target = next((other for other, room in others.items() if room is None or room >= len(keys)), None) or self._add_shard()
+        self._shard_of |= dict.fromkeys(keys, target)
+        target.subscriber.want(keys)
+        await target.subscriber.ask()
+
     def _add_shard(self, *, may_fail_first: bool = False) -> Shard:
         assert self._common is not None
         shard = Shard(
-            len(self._shards),
+            next(self._numbers),
             self._common,
             self,
             self._foreign or strategy_set(self.venue),
@@ -396,7 +473,8 @@ class WebSocketManager(Pipeline):
         shards = self._placed(known)
         waiters = [waiter for shard, its in shards.items() for waiter in shard.subscriber.want(its)]
         for channel, symbol in known:
-            self._session.readmit(without_option(channel), symbol)
+            name, _, option = channel.partition(":")
+            self._session.readmit(name, symbol, option)
         if self._common.symbols_are_known.is_set():
             await asyncio.gather(*(shard.subscriber.ask() for shard in shards))
         else:
@@ -555,6 +633,9 @@ class WebSocketManager(Pipeline):
     async def _close(self, handled: Sequence[Marker]) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.close_deadline_s
+        for task in (self._watching, *self._steps):
+            if task is not None:
+                task.cancel()
         for shard in self._shards:
             shard.stop(NotConnected(self.venue.name))
         connections = [shard.connection for shard in self._shards if shard.connection is not None]
