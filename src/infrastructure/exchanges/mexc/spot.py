@@ -263,10 +263,12 @@ def _ticker(item: MiniTicker, channel: str, symbol: str, push: Push) -> Ticker:
 
 def _percent(fraction: str, channel: str, symbol: str) -> float | None:
     """``0.0067`` as 0.67: the double nearest to the percentage, which the product of two doubles is not always."""
-    value = number(fraction, channel, symbol)
-    if value is None:
+    if number(fraction, channel, symbol) is None:
         return None
-    return number(repr(value * 100.0) if "e" in fraction.lower() else fraction + "e2", channel, symbol)
+    digits, _, exponent = fraction.lower().partition("e")
+    if len(exponent) > 9:
+        raise DecodeError(f"{fraction[:32]!r} is not a rate", channel=channel, symbol=symbol)
+    return number(f"{digits}e{int(exponent or 0) + 2}", channel, symbol)
 
 
 def _version(text: str, channel: str, symbol: str) -> int:
