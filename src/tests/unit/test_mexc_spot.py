@@ -1,7 +1,8 @@
 import json
 import re
+from collections.abc import Callable
+from decimal import Decimal
 from itertools import count
-from types import FunctionType
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ from tests.harness.mexc_frames import (
 CODEC = MexcSpotCodec()
 VENUE = "mexc_spot"
 #: By channel: the venue's name of its body, the function whose docstring has an example of it, a stream.
-CHANNELS: dict[str, tuple[str, FunctionType, str]] = {
+CHANNELS: dict[str, tuple[str, Callable[..., Any], str]] = {
     DEALS: ("publicAggreDeals", spot._deals, f"{DEALS}@100ms@{NATIVE}"),
     DEPTH: ("publicAggreDepths", spot._depth, f"{DEPTH}@100ms@{NATIVE}"),
     LIMIT_DEPTH: ("publicLimitDepths", spot._limit_depth, f"{LIMIT_DEPTH}@{NATIVE}@5"),
@@ -46,7 +47,7 @@ CHANNELS: dict[str, tuple[str, FunctionType, str]] = {
 }
 
 
-def written_down(thing: type[Struct] | FunctionType, **changes: Any) -> Any:
+def written_down(thing: type[Struct] | Callable[..., Any], **changes: Any) -> Any:
     """The example in the docstring of ``thing``, with some of its values changed; None takes a value away."""
     found = re.search(r"``(\{.*?\})``", thing.__doc__ or "", re.DOTALL)
     assert found is not None
@@ -149,8 +150,8 @@ class TestExamples:
         assert (candle.base_volume, candle.quote_volume) == (None, None)
 
     def test_mini_ticker_calls_turnover_volume(self) -> None:
-        volumes = {"base_volume": 290247.40837, "quote_volume": 1353770606.47}
-        expected = Ticker(VENUE, "ETH/USDT", 4714.07, None, None, 4766.59, 4508.64, **volumes, change_percent=3.8, exchange_ns=SENT_NS)
+        base, quote = 290247.40837, 1353770606.47
+        expected = Ticker(VENUE, "ETH/USDT", 4714.07, None, None, 4766.59, 4508.64, base, quote, 3.8, SENT_NS)
         assert decoded(example(MINI_TICKER)) == expected
 
     def test_mini_ticker_with_nothing_but_its_price(self) -> None:
@@ -557,10 +558,10 @@ class TestInstruments:
             "USDT",
             None,
             InstrumentStatus.TRADING,
-            tick_size=spot.Decimal("0.01"),
-            lot_size=spot.Decimal("1e-8"),
-            min_amount=spot.Decimal("0.000001"),
-            min_notional=spot.Decimal(1),
+            tick_size=Decimal("0.01"),
+            lot_size=Decimal("1e-8"),
+            min_amount=Decimal("0.000001"),
+            min_notional=Decimal(1),
         )
 
     @pytest.mark.parametrize("status", ["1", 1, "ENABLED"])
