@@ -264,6 +264,11 @@ class TestWheel:
         assert modules <= set(wheel)
         assert {"tickrail/py.typed", "infrastructure/py.typed"} <= set(wheel)
 
+    def test_it_holds_what_is_made_of_each_description_of_messages_though_the_sources_do_not(self, wheel: list[str]) -> None:
+        stems = [str(path.relative_to(SRC).with_suffix("")) for path in PACKAGE.rglob("*.proto")]
+        assert stems
+        assert {stem + end for stem in stems for end in (".proto", "_pb2.py", "_pb2.pyi")} <= set(wheel)
+
     @pytest.mark.parametrize("path", FIXED)
     def test_it_holds_the_paths_that_others_rely_on(self, wheel: list[str], path: str) -> None:
         assert path in wheel

@@ -13,6 +13,7 @@ from infrastructure.events import BookTicker, Candle, Side, Ticker, Trade
 from infrastructure.exchanges.mexc import control, spot
 from infrastructure.exchanges.mexc.names import channel_of, native_symbol, unified_symbol
 from infrastructure.exchanges.mexc.spot import MEXC_SPOT, MexcSpotCodec
+from infrastructure.exchanges.mexc.wire import channel_and_symbol
 from infrastructure.instruments import Instrument, InstrumentStatus
 from infrastructure.venue import Acknowledgement, BookUpdate, Message, Notice, Pong, Unknown
 from tests.harness import mexc_frames as frames
@@ -422,6 +423,12 @@ class TestBinary:
         body = b"\x0a\x00" * 16_000
         assert "no deals" not in refusal_of(frames.without_body() + frames.counted(314, body)).reason
 
+    def test_of_a_frame_that_cannot_be_read_no_more_than_its_beginning_is_walked_over(self) -> None:
+        named = frames.without_body()
+        padding = b"\x10\x01" * 20
+        assert channel_and_symbol(named + b"\xff") == (f"{DEALS}@100ms@{NATIVE}", NATIVE)
+        assert channel_and_symbol(padding + named + b"\xff") == ("", "")
+
     def test_a_frame_that_is_too_long_is_refused_before_it_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(spot, "Push")
         raw = frames.without_body() + frames.counted(9, bytes(5_000_000))
@@ -577,6 +584,12 @@ class TestInstruments:
     def test_a_least_amount_of_0_is_none(self) -> None:
         (instrument,) = CODEC.decode_instruments(frames.exchange_info(info(baseSizePrecision="0", quoteAmountPrecision=None)))
         assert (instrument.min_amount, instrument.min_notional) == (None, None)
+
+    @pytest.mark.parametrize("text", ["-1", "NaN", "Infinity", "sNaN"])
+    @pytest.mark.parametrize("name", ["baseSizePrecision", "quoteAmountPrecision"])
+    def test_a_least_amount_that_is_none_is_refused(self, name: str, text: str) -> None:
+        with pytest.raises(DecodeError):
+            CODEC.decode_instruments(frames.exchange_info(info(**{name: text})))
 
     @pytest.mark.parametrize(
         "raw",

@@ -397,8 +397,7 @@ class MexcSpotCodec:
     def decode_instruments(self, raw: bytes | str) -> list[Instrument]:
         """Decode the answer of ``GET /api/v3/exchangeInfo``, or raise DecodeError and nothing else."""
         try:
-            infos = _decode_exchange_info(raw).symbols
-            return [_instrument(info) for info in infos]
+            return [_instrument(info) for info in _decode_exchange_info(raw).symbols]
         except (msgspec.MsgspecError, ValueError, RecursionError, ArithmeticError) as error:
             raise DecodeError(f"not a list of symbols: {error}") from None
 
@@ -469,9 +468,18 @@ def _instrument(info: SymbolInfo) -> Instrument:
         InstrumentStatus.TRADING if str(info.status) in ("1", "ENABLED") else InstrumentStatus.HALTED,
         Decimal(1).scaleb(-info.quotePrecision),
         Decimal(1).scaleb(-info.baseAssetPrecision),
-        info.baseSizePrecision or None,
-        info.quoteAmountPrecision or None,
+        _least(info.baseSizePrecision),
+        _least(info.quoteAmountPrecision),
     )
+
+
+def _least(value: Decimal | None) -> Decimal | None:
+    """None where the venue asks for no least value."""
+    if value is None or value == 0:
+        return None
+    if not (value.is_finite() and value > 0):
+        raise DecodeError(f"{value} is not a least amount or value of an order")
+    return value
 
 
 MEXC_SPOT = Venue(
