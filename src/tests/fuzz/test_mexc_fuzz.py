@@ -40,6 +40,7 @@ PUSHES = [
 ANSWERS = [
     frames.answer(f"{DEALS}@100ms@{NATIVE}"),
     frames.answer(f"Not Subscribed successfully! [{DEALS}@100ms@{NATIVE}].  Reason： Blocked! ", request_id=3),
+    frames.answer(f"Subscribed successful! [{DEALS}@100ms@{NATIVE}]. Not Subscribed successfully! [x].  Reason： Blocked! "),
     frames.answer("wrong", code=1),
     frames.PONG,
     b"Invalid listen key",

@@ -169,7 +169,7 @@ def test_every_answer_is_read_as_what_it_is(captures: Path) -> None:
     for line in lines(captures / f"{CONTROL}.jsonl"):
         if line["dir"] == "in":
             (message,) = MEXC_SPOT.codec.decode(line["raw"].encode())
-            assert MEXC_SPOT.codec.decode(line["raw"]) == (message,)
+            assert MEXC_SPOT.codec.decode(line["raw"]) == [message]
             seen.append(message)
     agreed, pong, refused, key = seen
     assert agreed == Acknowledgement("", "", ("spot@public.aggre.bookTicker.v3.api.pb@10ms@BTCUSDT",))

@@ -469,6 +469,33 @@ class TestControl:
         words = "".join(f"Not Subscribed successfully! [{stream}].  Reason： Blocked! " for stream in self.STREAMS)
         assert decoded(frames.answer(words)) == Acknowledgement("", "", self.STREAMS, None, None, words)
 
+    def test_of_an_answer_in_two_halves_each_is_an_answer(self) -> None:
+        # As seen on 2025-07-27.
+        refusal = f"Not Subscribed successfully! [{DEALS}@100ms@USDTUSDC].  Reason： Blocked! "
+        words = f"Subscribed successful! [{','.join(self.STREAMS)}]. {refusal}"
+        assert list(CODEC.decode(frames.answer(words, request_id=5))) == [
+            Acknowledgement("", "", self.STREAMS, 5),
+            Acknowledgement("", "", (f"{DEALS}@100ms@USDTUSDC",), 5, None, refusal),
+        ]
+
+    @pytest.mark.parametrize("agreed", ["Subscribed successful! [{}]. ", "Subscribed successful! [{}]. Not Subscribed successfully! []."])
+    def test_an_agreement_in_words_is_one_too(self, agreed: str) -> None:
+        words = agreed.format(",".join(self.STREAMS))
+        assert decoded(frames.answer(words, request_id=5)) == Acknowledgement("", "", self.STREAMS, 5)
+
+    def test_an_answer_that_agrees_to_nothing_is_a_refusal(self) -> None:
+        words = f"Subscribed successful! []. Not Subscribed successfully! [{self.STREAMS[0]}].  Reason： Blocked! "
+        refusal = words.removeprefix("Subscribed successful! []. ")
+        assert decoded(frames.answer(words, request_id=5)) == Acknowledgement("", "", self.STREAMS[:1], 5, None, refusal)
+
+    @pytest.mark.parametrize("words", ["Not Subscribed successfully! [].", "no subscription success"])
+    def test_a_refusal_may_name_no_stream(self, words: str) -> None:
+        assert decoded(frames.answer(words)) == Acknowledgement("", "", (), None, None, words)
+
+    @pytest.mark.parametrize("request_id", [0, 9])
+    def test_no_words_agree_to_what_the_connection_had_before(self, request_id: int) -> None:
+        assert decoded(frames.answer("", request_id=request_id)) == Acknowledgement("", "", (), request_id or None)
+
     def test_another_code_is_a_refusal_with_its_code(self) -> None:
         assert decoded(frames.answer("msg format invalid", code=100, request_id=3)) == Acknowledgement(
             "", "", (), 3, "100", "msg format invalid"
@@ -488,7 +515,7 @@ class TestControl:
 
     @pytest.mark.parametrize("raw", [b"Invalid listen key", "Invalid listen key"])
     def test_an_unknown_listen_key_refuses_whatever_was_asked(self, raw: bytes | str) -> None:
-        assert CODEC.decode(raw) == (Acknowledgement("", "", error="Invalid listen key"),)
+        assert CODEC.decode(raw) == [Acknowledgement("", "", error="Invalid listen key")]
 
     @pytest.mark.parametrize("raw", [b"{}", b'{"id":0,"code":0}', b'{"channel":"pong","data":1}'])
     def test_other_objects_are_unknown(self, raw: bytes) -> None:

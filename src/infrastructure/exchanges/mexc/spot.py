@@ -361,11 +361,11 @@ class MexcSpotCodec:
         """
         if isinstance(raw_message, str):
             try:
-                return (read_text(raw_message.encode()),)
+                return read_text(raw_message.encode())
             except UnicodeEncodeError:
                 raise DecodeError("a text frame that is not Unicode") from None
         if raw_message.startswith(b"{") or raw_message == INVALID_LISTEN_KEY:
-            return (read_text(raw_message),)
+            return read_text(raw_message)
         try:
             check_size(raw_message)
             push = Push.FromString(raw_message)
