@@ -429,6 +429,10 @@ class TestBinary:
         assert channel_and_symbol(named + b"\xff") == (f"{DEALS}@100ms@{NATIVE}", NATIVE)
         assert channel_and_symbol(padding + named + b"\xff") == ("", "")
 
+    def test_what_stands_in_a_group_is_not_the_frames_own(self) -> None:
+        group = frames.varint(20 << 3 | 3) + frames.counted(1, b"another") + frames.varint(20 << 3 | 4)
+        assert channel_and_symbol(frames.without_body() + group + b"\xff") == (f"{DEALS}@100ms@{NATIVE}", NATIVE)
+
     def test_a_frame_that_is_too_long_is_refused_before_it_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(spot, "Push")
         raw = frames.without_body() + frames.counted(9, bytes(5_000_000))
