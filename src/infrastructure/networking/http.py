@@ -36,6 +36,7 @@ class Rest:
         *,
         limiter: Limiter,
         key: Hashable,
+        headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         timeout_s: float = 10.0,
         attempts: int = 4,
@@ -45,6 +46,7 @@ class Rest:
     ) -> None:
         check_address(base_url, "https", "http")
         self._base_url = base_url.rstrip("/")
+        self._headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._limiter = limiter
         self._key = key
         self._ssl = ssl_context or True
@@ -107,7 +109,7 @@ class Rest:
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
                 # A body that is never unpacked cannot grow.
                 auto_decompress=False,
-                headers={"Accept-Encoding": "identity"},
+                headers=self._headers,
             )
         async with self._session.get(url, params=query, allow_redirects=False) as response:
             status = response.status

@@ -743,7 +743,8 @@ def _rest_of(settings: ExchangeSettings, limiter: Limiter, clock: Clock, chance:
     """The venue's REST interface, within its own limit and that of the settings."""
     key = ("rest", urlsplit(settings.rest_address).netloc)
     limiter.limit(key, settings.venue.limits.rest, Rate(SNAPSHOT_BURST, SNAPSHOT_BURST * 60.0 / settings.snapshots_per_minute))
-    return Rest(settings.rest_address, limiter=limiter, key=key, ssl_context=ssl_context, chance=chance, clock=clock)
+    headers = settings.venue.headers
+    return Rest(settings.rest_address, limiter=limiter, key=key, headers=headers, ssl_context=ssl_context, chance=chance, clock=clock)
 
 
 def _streams(channels: Sequence[str], symbols: Collection[str]) -> list[Key]:
