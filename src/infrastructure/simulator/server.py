@@ -239,7 +239,7 @@ class Simulator:
     def _attend(self, connection: Connection) -> None:
         """What a connection needs at every tick."""
         now = time.monotonic()
-        if now >= connection.next_ping:
+        if self.exchange.pings and now >= connection.next_ping:
             connection.next_ping = now + PING_EVERY_S
             connection.put(framed(b"", PING))
         connection.flush(self.faults.amount("drip"))
