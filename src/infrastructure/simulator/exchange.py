@@ -80,8 +80,9 @@ class Exchange(ABC):
     symbols: ClassVar[Sequence[str]] = PAIRS
     #: Whether it pings its clients.
     pings: ClassVar[bool] = True
-    #: A connection that never had a subscription is dropped after so long.
+    #: A connection is dropped that has had no subscription so long after it opened, or on which neither side sent anything for so long.
     unused_timeout_s: ClassVar[float] = inf
+    silence_timeout_s: ClassVar[float] = inf
 
     def __init__(self, symbols: Sequence[str], seed: int, faults: Faults) -> None:
         self.trading = Trading(symbols, seed, self.native, self.mix)

@@ -319,7 +319,11 @@ class Simulator:
         elif connection.is_slow:
             self._slow += 1
             connection.abort()
-        elif not connection.client.begun and now - connection.opened >= self.exchange.unused_timeout_s:
+        elif (
+            now - connection.stirred >= self.exchange.silence_timeout_s
+            or now - connection.opened >= self.exchange.unused_timeout_s
+            and not connection.client.begun
+        ):
             connection.abort()
 
     def _retire(self, connection: Connection) -> None:
@@ -357,6 +361,7 @@ class Simulator:
     async def _read(self, connection: Connection) -> None:
         while True:
             message = await connection.websocket.receive()
+            connection.stirred = time.monotonic()
             if connection.closing is not None:
                 await connection.closing
                 return
