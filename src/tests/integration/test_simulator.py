@@ -449,8 +449,9 @@ class TestFuturesRequests:
                     await client.post("pause")
                     for each in (client, other):
                         await each.rest_is_here()
-                    exact += client.frames
-                    cut += other.frames
+                    # Whole books answer a subscription, each at its own time.
+                    exact += [frame for frame in client.frames if "full" not in result_of(frame)]
+                    cut += [frame for frame in other.frames if "full" not in result_of(frame)]
                 checked = set()
                 for one, two in zip(exact, cut, strict=True):
                     is_obu = isinstance(one, dict) and one.get("channel") == "futures.obu"
