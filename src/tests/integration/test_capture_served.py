@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from infrastructure.canonical import EventDigest
 from infrastructure.capture import CaptureLine, read_capture
 from infrastructure.events import Architecture
@@ -18,13 +20,13 @@ from tests.harness.captures import ROOT
 from tests.harness.live import until
 from tests.harness.variants import VARIANTS, Variant
 
-VENUE = "gateio_spot"
+SPOT, FUTURES = "gateio_spot", "gateio_futures"
 SWITCH_EVERY_S = 0.003
 #: So that there are frames between any two switches, and reads end in the middle of frames.
 SLOWLY = "drip=200000"
 
 
-def recorded_streams(lines: list[CaptureLine]) -> dict[str, list[str]]:
+def recorded_streams(venue: str, lines: list[CaptureLine]) -> dict[str, list[str]]:
     """The symbols of each native channel that the recording's requests name, or its pushes where it has none."""
     requests = [json.loads(line.frame) for line in lines if line.dir == "out"]
     pushes = [frame for line in lines if line.dir == "in" and (frame := json.loads(line.frame))["event"] == "update"]
@@ -32,7 +34,8 @@ def recorded_streams(lines: list[CaptureLine]) -> dict[str, list[str]]:
     for message in requests or pushes:
         named = json.dumps(message["payload"] if requests else message["result"])
         for base, quote in re.findall(r"(?:[a-z0-9]+_|ob\.|\b)([A-Z0-9]+)_([A-Z]+)\b", named):
-            streams.setdefault(message["channel"], {})[f"{base}/{quote}"] = None
+            symbol = f"{base}/{quote}" if venue == SPOT else f"{base}/{quote}:{quote}"
+            streams.setdefault(message["channel"], {})[symbol] = None
     return {channel: list(symbols) for channel, symbols in streams.items()}
 
 
@@ -44,6 +47,7 @@ async def switching(feed: WebSocketManager) -> None:
 
 
 async def served(
+    venue: str,
     exchange: SideChannel,
     lines: list[CaptureLine],
     reference: ReplaySummary,
@@ -51,11 +55,11 @@ async def served(
     meanwhile: Callable[[WebSocketManager], Coroutine[Any, Any, None]] | None = None,
 ) -> WebSocketManager:
     """Read the whole recording off the socket and hold it against its replay."""
-    streams = recorded_streams(lines)
+    streams = recorded_streams(venue, lines)
     digest = EventDigest()
     callbacks: dict[str, Any] = dict.fromkeys(CALLBACK_NAMES, digest.add)
     async with open_feed(
-        VENUE,
+        venue,
         architecture=variant.architecture,
         adapted=variant.adapted,
         websocket_url=exchange.websocket_url,
@@ -79,24 +83,25 @@ async def served(
     return feed
 
 
-def check(path: Path) -> None:
+def check(venue: str, path: Path) -> None:
     lines = read_capture(path)
 
     async def main() -> None:
-        reference = await replay(lines, VENUE, Architecture.DIRECT)
-        async with simulated_exchange(VENUE, "--capture", str(path)) as exchange:
+        reference = await replay(lines, venue, Architecture.DIRECT)
+        async with simulated_exchange(venue, "--capture", str(path)) as exchange:
             for variant in VARIANTS:
-                await served(exchange, lines, reference, variant)
+                await served(venue, exchange, lines, reference, variant)
             await exchange.fault(SLOWLY)
-            feed = await served(exchange, lines, reference, VARIANTS[0], switching)
+            feed = await served(venue, exchange, lines, reference, VARIANTS[0], switching)
             assert feed.switches > 20
 
     asyncio.run(main())
 
 
-def test_the_shipped_capture() -> None:
-    check(ROOT / "examples" / "gateio_spot.jsonl")
+@pytest.mark.parametrize("venue", [SPOT, FUTURES])
+def test_the_shipped_capture(venue: str) -> None:
+    check(venue, ROOT / "examples" / f"{venue}.jsonl")
 
 
 def test_the_real_capture(captures: Path) -> None:
-    check(captures / "gateio_spot.jsonl")
+    check(SPOT, captures / "gateio_spot.jsonl")

@@ -1,15 +1,11 @@
-"""tickrail, from one architecture to the other each second: ``python -m tests.interop.tickrail_client WEBSOCKET_URL REST_URL CHANNEL``.
-
-It takes its books from CHANNEL.
-"""
+"""tickrail, from one architecture to the other each second. How it is started: see ``sight``; its channels are subscribed to."""
 
 import asyncio
 import sys
 
-from tests.interop.sight import SYMBOLS, tell
-from tickrail import ErrorEvent, Gap, OrderBook, Ticker, Trade, open_feed
+from tests.interop.sight import task, tell
+from tickrail import BookTicker, ErrorEvent, Gap, OrderBook, Ticker, Trade, open_feed
 
-VENUE = "gateio_spot"
 SWITCH_EVERY_S = 1.0
 
 
@@ -23,24 +19,33 @@ def on_trade(trade: Trade) -> None:
 
 
 def on_ticker(ticker: Ticker) -> None:
-    assert ticker.base_volume is not None and ticker.bid_price is not None and ticker.ask_price is not None
-    tell("ticker", ticker.symbol, ticker.base_volume, ticker.bid_price, ticker.ask_price)
+    prices = [ticker.bid_price, ticker.ask_price] if ticker.index_price is None else [ticker.index_price]
+    assert ticker.base_volume is not None
+    tell("ticker", ticker.symbol, ticker.base_volume, *(price for price in prices if price is not None))
+
+
+def on_book_ticker(top: BookTicker) -> None:
+    values = top.bid_price, top.bid_amount, top.ask_price, top.ask_amount
+    assert top.update_id is not None
+    tell("top", top.symbol, top.update_id, *(value for value in values if value is not None))
 
 
 def complain(event: Gap | ErrorEvent) -> None:
     print(event, file=sys.stderr)
 
 
-async def main(websocket_url: str, rest_url: str, channel: str) -> None:
+async def main() -> None:
+    given = task()
     async with open_feed(
-        VENUE,
-        symbols=SYMBOLS,
-        channels=[channel, "spot.trades", "spot.tickers"],
-        websocket_url=websocket_url,
-        rest_url=rest_url,
+        given.venue,
+        symbols=given.symbols,
+        channels=given.channels,
+        websocket_url=given.websocket_url,
+        rest_url=given.rest_url,
         on_orderbook=on_orderbook,
         on_trade=on_trade,
         on_ticker=on_ticker,
+        on_book_ticker=on_book_ticker,
         on_gap=complain,
         on_error=complain,
     ) as feed:
@@ -53,4 +58,4 @@ async def main(websocket_url: str, rest_url: str, channel: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    asyncio.run(main())
