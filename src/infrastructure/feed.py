@@ -14,6 +14,7 @@ from infrastructure.config import exchange_settings
 from infrastructure.errors import SettingsError, UnknownSymbol
 from infrastructure.events import Architecture
 from infrastructure.exchanges import venue_named
+from infrastructure.instruments import Instrument
 from infrastructure.limits import Limiter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
@@ -85,6 +86,15 @@ class OfflineFeed(Pipeline):
         request = request or self._awaited.pop(symbol, None)
         epoch = None if request is None else request.epoch
         return self._lane.call("snapshot()", partial(self._session.snapshot, symbol, raw, epoch), received_ns)
+
+    def load_instruments(self, raw: bytes | str) -> None:
+        """REST answers with what the venue trades; names are read and written by this list from now on. Raises DecodeError."""
+        self.venue.symbols.load(self.venue.codec.decode_instruments(raw))
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """What the venue trades, by unified symbol; empty until a list is loaded."""
+        return self.venue.symbols.instruments
 
     def request_failed(self, request: Request, reason: str) -> Marker:
         """What ``take_requests`` handed out came to nothing; another request follows, unless the book is live by now."""

@@ -510,6 +510,7 @@ MEXC_SPOT = Venue(
     # The server closes a connection that has had no data for 60 s, and asks for a ping every 10 to 30 s.
     ping_interval_s=15.0,
     instruments_path="/api/v3/exchangeInfo",
+    shared_channels=frozenset({MINI_TICKERS}),
     # Subscriptions and messages: the page says 30 a connection and 100 messages a second, beyond which it cuts the connection and, when
     # repeated, bans the address; half of that leaves room for what the network bunches together. An ended subscription was seen to
     # count on. REST: the page says 500 requests in 10 s, but a firewall was seen to answer 403 from 20 to 30 a second on. Connections:

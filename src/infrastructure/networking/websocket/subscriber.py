@@ -101,7 +101,9 @@ class Subscriber:
         for channel, symbol in keys:
             ended = SettingsError(f"{channel} of {symbol} was ended meanwhile")
             self._settle(SubscriptionAction.SUBSCRIBE, (channel, symbol), ended)
-            if self._subscriptions.drop(channel, [symbol]):
+            if without_option(channel) in self._venue.shared_channels and {its for its in self.wanted if its[0] == channel} - set(keys):
+                self._subscriptions.release(channel, [symbol])
+            elif self._subscriptions.drop(channel, [symbol]):
                 by_channel.setdefault(channel, []).append(symbol)
         waiters: list[asyncio.Future[None]] = []
         async with self._sending:

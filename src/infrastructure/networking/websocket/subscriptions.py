@@ -121,6 +121,11 @@ class Subscriptions:
                 known.append(symbol)
         return known
 
+    def release(self, channel: str, symbols: Sequence[str]) -> None:
+        """These are no longer wanted, and the venue need not know: their channel's one subscription goes on for others."""
+        for symbol in symbols:
+            self._streams.get(channel, {}).pop(symbol, None)
+
     @property
     def is_waiting(self) -> bool:
         """Whether a request has no answer yet."""
