@@ -295,8 +295,10 @@ class TestDegraded:
 
     def test_a_stream_that_comes_and_goes_about_the_limit_does_not_flap(self) -> None:
         venue = busy()
-        venue.thin(BTC_BOOK, 10)
-        assert len(venue.run(500)) <= 1
+        least = venue.freshness._watches[BTC_BOOK].rhythm.least
+        venue.thin(BTC_BOOK, round(10 * SETTINGS.window_s / (least * SETTINGS.degraded_share)))
+        found = venue.run(1500)
+        assert [type(finding) for finding in found] == [Degraded]
 
     def test_a_lower_rate_that_lasts_is_the_usual_one_at_last(self) -> None:
         venue = busy()
