@@ -402,6 +402,8 @@ class Session:
             # The stream goes on from what its user knows, not from where the failed frame had taken it.
             sync, book = stream.sync, stream.book
             sync.state, sync.last_id = book.state, book.last_id
+            if stream.audit is not None:
+                stream.audit.distrust()
             actions = sync.disconnect() if book.state is BookState.STALE else sync.distrust(GapReason.FAILED)
             self._act(stream, actions, self.received_ns, events)
         for channel, symbol in messages:
