@@ -22,8 +22,8 @@ from infrastructure.venue import Repair, Venue
 
 #: Silences of one stream differ: mute is one that is longer than the longest by this factor.
 LONGER = 4
-#: A ticker that has moved so often since the book was subscribed shows that the book must have moved, too.
-TELLING = 2
+#: A ticker that has come so often since the book was subscribed shows that the book must have moved, too.
+TELLING = 3
 
 
 class Step(StrEnum):
@@ -139,11 +139,14 @@ class _Watch:
         "rhythm",
         "silent_ns",
         "since_ns",
+        "tickers",
     )
 
-    def __init__(self, settings: FreshnessSettings, connection: Hashable, count: int, now_ns: int) -> None:
+    def __init__(self, settings: FreshnessSettings, connection: Hashable, count: int, tickers: int, now_ns: int) -> None:
         self.connection = connection
         self.count = count
+        #: How many of the symbol's tickers had come when it was placed on this connection.
+        self.tickers = tickers
         self.looked_ns = now_ns
         self.clock_ns = 0
         self.silent_ns = 0
@@ -162,9 +165,9 @@ class _Watch:
         self.level = 0
         self.next_ns = 0
 
-    def place(self, connection: Hashable) -> None:
+    def place(self, connection: Hashable, tickers: int) -> None:
         """It is on another connection now, where it was not silent yet."""
-        self.connection = connection
+        self.connection, self.tickers = connection, tickers
         self.silent_ns = self.came = 0
         self.interrupt()
 
@@ -205,7 +208,7 @@ class Freshness:
         of others stand still; one that is away for longer than ``max_wait_s`` is forgotten.
         """
         for key, connection in placed.items():
-            self._look(key, connection, streams.get(key), now_ns)
+            self._look(key, connection, streams, now_ns)
         away_ns = _ns(self._settings.max_wait_s)
         for key in [key for key, watch in self._watches.items() if now_ns - watch.looked_ns > away_ns]:
             del self._watches[key]
@@ -221,7 +224,7 @@ class Freshness:
             watch, stream = self._watches[key], streams.get(key)
             self._judge_back(key, watch, findings)
             threshold_ns = self._mute_after_ns(watch)
-            is_known_better = self._is_known_better(key, watch, stream, now_ns)
+            is_known_better = self._is_known_better(key, watch, streams, now_ns)
             is_silent = threshold_ns is not None and watch.silent_ns > threshold_ns
             if is_silent and not is_known_better and threshold_ns is not None:
                 if moved[connection] > threshold_ns:
@@ -237,16 +240,17 @@ class Freshness:
             self._silent_connection(keys, findings)
         return findings
 
-    def _look(self, key: Key, connection: Hashable, stream: Stream | None, now_ns: int) -> None:
+    def _look(self, key: Key, connection: Hashable, streams: Mapping[Key, Stream], now_ns: int) -> None:
         """Note what has come since the last look."""
+        stream = streams.get(key)
         total = 0 if stream is None else stream.count
         watch = self._watches.get(key)
         if watch is None:
-            self._watches[key] = _Watch(self._settings, connection, total, now_ns)
+            self._watches[key] = _Watch(self._settings, connection, total, self._tickers(key, streams), now_ns)
             return
         passed_ns, watch.looked_ns = now_ns - watch.looked_ns, now_ns
         if connection != watch.connection:
-            watch.place(connection)
+            watch.place(connection, self._tickers(key, streams))
         if passed_ns > self._longest_tick_ns:
             # It was not looked at, or the event loop was held up, and what has come since waits to be read.
             watch.interrupt()
@@ -279,17 +283,22 @@ class Freshness:
             return round(threshold_ns / self._settings.degraded_share)
         return threshold_ns
 
-    def _is_known_better(self, key: Key, watch: _Watch, stream: Stream | None, now_ns: int) -> bool:
+    def _tickers(self, key: Key, streams: Mapping[Key, Stream]) -> int:
+        """How many book tickers of the symbol have come so far."""
+        ticker = None if self._ticker is None else streams.get((self._ticker, key[1]))
+        return 0 if ticker is None else ticker.count
+
+    def _is_known_better(self, key: Key, watch: _Watch, streams: Mapping[Key, Stream], now_ns: int) -> bool:
         """Whether something else shows that the stream should have brought something, however quiet it is."""
         if watch.silent_ns <= self._silent_ns:
             return False
+        stream = streams.get(key)
         if stream is not None and stream.overtaken_ns is not None:
             return now_ns - stream.overtaken_ns > self._silent_ns
-        channel, symbol = key
+        channel = key[0]
         if watch.came:
             return False
-        ticker = self._watches.get((self._ticker or "", symbol))
-        return channel in self._opens or (channel in self._audited and ticker is not None and ticker.came >= TELLING)
+        return channel in self._opens or (channel in self._audited and self._tickers(key, streams) - watch.tickers >= TELLING)
 
     def _mute(self, key: Key, watch: _Watch, findings: list[Finding], *, is_sure: bool) -> None:
         if watch.clock_ns < watch.next_ns:

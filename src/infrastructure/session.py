@@ -192,8 +192,8 @@ class Session:
     def venue_lag_ns(self) -> int | None:
         """How much older the latest message was, when it came, than the youngest seen; None before the venue has sent a time.
 
-        By the venue's own clock, whose distance from ours thereby falls out. Whole books, and the first message of other streams, may be of
-        what the venue had kept, and do not count.
+        Of each read of the socket the first message counts. By the venue's own clock, whose distance from ours thereby falls out. Whole
+        books, and the first message of other streams, may be of what the venue had kept, and do not count.
         """
         return None if self._behind_ns is None else self._behind_ns - self._least_ns
 
@@ -238,10 +238,14 @@ class Session:
             source.received_ns, source.count = received_ns, source.count + 1
             if exchange_ns is not None:
                 source.exchange_ns = exchange_ns
-            if source.recent is not None and self._is_replayed(source, message.trade_id):  # type: ignore[union-attr]
-                continue
+            if source.recent is not None:
+                trade_id: str = message.trade_id  # type: ignore[union-attr]  # Trades alone are remembered.
+                if source.known is not None and self._is_replayed(source, source.known, trade_id):
+                    continue
+                source.recent.append(trade_id)
             judged.append((source, message) if source.audited else message)  # type: ignore[arg-type]  # Data: see above
-        if exchange_ns is not None:
+        # The first frame of a read is enough: the others have the same time.
+        if exchange_ns is not None and received_ns != self._dated_ns:
             self._date(exchange_ns, received_ns)
         events: list[Emission] = []
         for item in judged:
@@ -403,6 +407,8 @@ class Session:
             # The stream goes on from what its user knows, not from where the failed frame had taken it.
             sync, book = stream.sync, stream.book
             sync.state, sync.last_id = book.state, book.last_id
+            if stream.audit is not None:
+                stream.audit.distrust()
             actions = sync.disconnect() if book.state is BookState.STALE else sync.distrust(GapReason.FAILED)
             self._act(stream, actions, self.received_ns, events)
         for channel, symbol in messages:
@@ -456,20 +462,17 @@ class Session:
             if stream.audit is not None:
                 stream.audit.restart()
 
-    def _is_replayed(self, source: _DataStream, trade_id: str) -> bool:
-        """Whether a trade was told before a cut, as far as its venue gives ids; and remember it."""
-        assert source.recent is not None
+    def _is_replayed(self, source: _DataStream, known: set[str], trade_id: str) -> bool:
+        """Whether a trade was told before a cut, as far as its venue gives ids."""
         if not trade_id:
             return False
-        if source.known is not None:
-            if trade_id in source.known:
-                self.replayed += 1
-                self._absorbed += 1
-                return True
-            source.known.add(trade_id)
-            if len(source.known) >= 2 * REMEMBERED_TRADES:
-                source.known = None
-        source.recent.append(trade_id)
+        if trade_id in known:
+            self.replayed += 1
+            self._absorbed += 1
+            return True
+        known.add(trade_id)
+        if len(known) >= 2 * REMEMBERED_TRADES:
+            source.known = None
         return False
 
     def _date(self, exchange_ns: int, received_ns: int) -> None:

@@ -239,6 +239,14 @@ class TestBounds:
         desk.take(update(11, 1001))
         assert (desk.counts, desk.state()) == ((1, 0, 1), LIVE)
 
+    def test_after_a_cut_of_the_book_alone_the_ticker_knows_nothing_better(self) -> None:
+        """What the ticker brought meanwhile may be all that there was: a quiet book sends nothing after a subscription."""
+        desk = Desk()
+        desk.take(whole(10), ticker(10))
+        desk.session.disconnect({(ORDER_BOOK_UPDATE, SYMBOL)})
+        desk.take(ticker(11))
+        assert desk.session._streams[ORDER_BOOK_UPDATE, SYMBOL].overtaken_ns is None
+
     def test_a_count_that_begins_anew_begins_it_anew(self) -> None:
         desk = Desk()
         desk.take(whole(1000), ticker(1000), ticker(1001, None))

@@ -295,8 +295,10 @@ class TestDegraded:
 
     def test_a_stream_that_comes_and_goes_about_the_limit_does_not_flap(self) -> None:
         venue = busy()
-        venue.thin(BTC_BOOK, 10)
-        assert len(venue.run(500)) <= 1
+        least = venue.freshness._watches[BTC_BOOK].rhythm.least
+        venue.thin(BTC_BOOK, round(10 * SETTINGS.window_s / (least * SETTINGS.degraded_share)))
+        found = venue.run(1500)
+        assert [type(finding) for finding in found] == [Degraded]
 
     def test_a_lower_rate_that_lasts_is_the_usual_one_at_last(self) -> None:
         venue = busy()
@@ -378,10 +380,23 @@ class TestWhatOthersKnow:
         session, freshness = Session(GATEIO_SPOT), Freshness(SETTINGS, GATEIO_SPOT)
         found = []
         for second in range(1, 30):
-            if second in (3, 5):
+            if second in (3, 4, 5):
                 self.ticker(session, second - 0.5, second)
             found += self.judge(session, freshness, second, (ORDER_BOOK_UPDATE, RARE), (BOOK_TICKER, RARE))
         assert [type(finding) for finding in found] == [Mute]
+
+    def test_a_quiet_book_that_was_just_moved_is_not_held_against_tickers_from_before(self) -> None:
+        session, freshness = Session(GATEIO_SPOT), Freshness(SETTINGS, GATEIO_SPOT)
+        book, ticker = (ORDER_BOOK_UPDATE, RARE), (BOOK_TICKER, RARE)
+        for second in range(1, 200):
+            now_ns = START_NS + second * SECOND
+            if second <= 100:
+                self.update(session, second - 0.6, second, is_full=True)
+                self.ticker(session, second - 0.5, second)
+            if second == 100:
+                session.disconnect({book})
+            placed = {book: "A" if second <= 100 else "B", ticker: "A"}
+            assert freshness.judge(now_ns, session.streams(), placed) == []
 
     def test_a_stream_that_begins_with_a_whole_book_and_does_not_is_mute(self) -> None:
         session, freshness = Session(GATEIO_SPOT), Freshness(SETTINGS, GATEIO_SPOT)
