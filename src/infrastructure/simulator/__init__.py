@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
+from infrastructure.simulator.exchange import Exchange
 from infrastructure.simulator.gateio_spot_exchange import GateioSpotExchange
 
 #: By venue: the exchange that ``simulator.server`` serves.
-EXCHANGES: Mapping[str, type[GateioSpotExchange]] = {GateioSpotExchange.name: GateioSpotExchange}
+EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (GateioSpotExchange,)}

@@ -8,7 +8,8 @@ from collections import Counter
 
 from aiohttp import web
 
-from infrastructure.simulator.market import Topic
+from infrastructure.simulator.exchange import Client, Message
+from infrastructure.simulator.market import Event, Topic
 
 PING_EVERY_S = 15.0
 #: A client that is so far behind is cut off.
@@ -28,21 +29,27 @@ def framed(payload: bytes, opcode: int = TEXT) -> bytes:
     return bytes((opcode, 127)) + length.to_bytes(8, "big") + payload
 
 
+def frame_of(message: Message) -> bytes:
+    """The same for a message of the exchange: its type tells which kind of frame."""
+    return framed(message.encode()) if isinstance(message, str) else framed(message, BINARY)
+
+
 class Log:
     """The data frames put on the connections of one name, in order, since somebody last asked."""
 
     def __init__(self) -> None:
-        self._indexes: dict[Topic, int] = {}
+        self._indexes: dict[tuple[str, Topic], int] = {}
         self._streams: list[tuple[str, str, str]] = []
         self._entries: list[int] = []
 
-    def add(self, kind: str, topic: Topic, number: int) -> None:
+    def add(self, event: Event, topic: Topic) -> None:
         """A frame was put on the connection."""
-        index = self._indexes.get(topic)
+        symbol = event.market.symbol
+        index = self._indexes.get((symbol, topic))
         if index is None:
-            index = self._indexes[topic] = len(self._streams)
-            self._streams.append((kind, topic.symbol, topic.channel))
-        self._entries += (index, number)
+            index = self._indexes[symbol, topic] = len(self._streams)
+            self._streams.append((event.kind, symbol, topic.channel))
+        self._entries += (index, event.number)
 
     def take(self) -> dict[str, object]:
         """What was logged since the last call; the streams keep their indexes."""
@@ -54,15 +61,21 @@ class Connection:
     """One WebSocket. What is put on it is written with the next ``flush``, in one piece."""
 
     def __init__(
-        self, number: int, websocket: web.WebSocketResponse, transport: asyncio.Transport, log_name: str | None, log: Log | None
+        self,
+        number: int,
+        client: Client,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        log_name: str | None,
+        log: Log | None,
     ) -> None:
         self.number = number
+        self.client = client
         self.websocket = websocket
         self.log_name = log_name
         self.log = log
         self.opened = self.subscribed = time.monotonic()
         self.next_ping = self.opened + PING_EVERY_S
-        self.topics: set[Topic] = set()
         #: By event, of the channels' requests.
         self.requests: Counter[str] = Counter()
         self.sent = 0

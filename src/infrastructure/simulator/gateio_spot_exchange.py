@@ -1,10 +1,10 @@
 """Gate.io spot's answers: to requests over its WebSocket and over REST. Pure: what is to be sent comes back as text."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from infrastructure.simulator.exchange import Answer, Client, Exchange, Recorded, Reply
 from infrastructure.simulator.faults import Faults
 from infrastructure.simulator.gateio_spot import (
     BOOK_TICKER,
@@ -22,7 +22,7 @@ from infrastructure.simulator.gateio_spot import (
     whole_book_update,
     whole_obu,
 )
-from infrastructure.simulator.market import Event, Market, Print, Topic, Trading, price_text, units_text
+from infrastructure.simulator.market import Event, Market, Print, Topic, price_text, units_text
 
 #: Channels that need a key, which nobody has here.
 PRIVATE = (
@@ -49,31 +49,7 @@ class Refused(Exception):
         self.message = message
 
 
-class Reply(NamedTuple):
-    """What a request brings: an answer, whole books after it, and subscriptions that begin and end. ``request`` is its event."""
-
-    answer: str | None
-    request: str = ""
-    books: Sequence[str] = ()
-    begun: Sequence[Topic] = ()
-    ended: Sequence[Topic] = ()
-
-
-class Recorded(NamedTuple):
-    """Whose a recorded frame is: a push of one pair, or without a symbol the answer to a request."""
-
-    channel: str
-    symbol: str | None = None
-
-
-class Answer(NamedTuple):
-    """What a REST request brings."""
-
-    status: int
-    body: str
-
-
-class GateioSpotExchange:
+class GateioSpotExchange(Exchange):
     """The exchange as its clients see it."""
 
     name = "gateio_spot"
@@ -83,13 +59,7 @@ class GateioSpotExchange:
     seeded_channel = ORDER_BOOK_UPDATE
 
     def __init__(self, symbols: Sequence[str], seed: int, faults: Faults) -> None:
-        self.trading = Trading(symbols, seed)
-        self._faults = faults
-        self._by_pair = {market.native: market for market in self.trading.markets.values()}
-        self._openings = {market: (market.update_id, *market.levels()) for market in self._by_pair.values()}
-        self._stale_answers: Counter[Market] = Counter()
-        for market in self._by_pair.values():
-            market.move()  # So that the opening book is older than any push.
+        super().__init__(symbols, seed, faults)
         self._payloads: Mapping[str, Callable[[Any], list[Topic]]] = {
             TRADES: self._pairs(TRADES),
             TICKERS: self._pairs(TICKERS),
@@ -110,24 +80,27 @@ class GateioSpotExchange:
         }
 
     @staticmethod
-    def kind_of(channel: str) -> str:
+    def native(symbol: str) -> str:
+        """``BTC_USDT``."""
+        return symbol.replace("/", "_")
+
+    @classmethod
+    def kind_of(cls, channel: str) -> str:
         """The kind of event that a channel pushes."""
         return CHANNELS[channel][0]
 
-    @staticmethod
-    def push(topic: Topic, event: Event, now_ms: int) -> str:
+    def push(self, topic: Topic, event: Event, now_ms: int, dialect: str = "") -> str:
         """The push of an event to the subscribers of ``topic``."""
         return CHANNELS[topic.channel][1](event, topic.option, now_ms)
 
-    @staticmethod
-    def whole_push(topic: Topic, event: Event, now_ms: int) -> str | None:
+    def whole_push(self, topic: Topic, event: Event, now_ms: int, dialect: str = "") -> str | None:
         """The same as a whole book, on channels that can say so."""
         if topic.channel == OBU:
             return whole_obu(event.market, topic.option, now_ms)
         return whole_book_update(event, topic.option, now_ms) if topic.channel == ORDER_BOOK_UPDATE else None
 
-    def reply(self, text: str, topics: set[Topic], connection_id: str, now_ms: int) -> Reply:
-        """The reply to one frame of a client that is subscribed to ``topics``."""
+    def reply(self, text: str, client: Client, now_ms: int) -> Reply:
+        """The reply to one frame of a client."""
         try:
             request = json.loads(text)
             if not _is_request(request):
@@ -139,19 +112,19 @@ class GateioSpotExchange:
         channel, event = request["channel"], request.get("event", "")
         if channel == "spot.ping":
             return Reply(_message(request, now_ms, "spot.pong", "", error=None, result=None))
-        echo = {"conn_id": connection_id, "payload": request.get("payload")}
+        echo = {"conn_id": client.connection_id, "payload": request.get("payload")}
         begun: list[Topic] = []
         try:
             asked = self._topics(channel, event, request.get("payload"))
             if event == "unsubscribe":
                 return Reply(_message(request, now_ms, channel, event, **echo, result={"status": "success"}), event, ended=asked)
-            if self._faults.hits("unanswered", channel):
+            if self.faults.hits("unanswered", channel):
                 return Reply(None, event)
             for target in (channel, *(topic.symbol for topic in asked)):
-                if self._faults.hits("refuse", target):
+                if self.faults.hits("refuse", target):
                     raise Refused(2, f"subscription refused: {target}")
             for topic in asked:
-                if channel == OBU and (topic in topics or topic in begun):
+                if channel == OBU and (topic in client.topics or topic in begun):
                     raise Refused(2, f"Alert sub ob.{topic.symbol.replace('/', '_')}.{topic.option}")
                 begun.append(topic)
         except Refused as refusal:
@@ -161,7 +134,7 @@ class GateioSpotExchange:
         books = [
             whole_obu(self.trading.markets[topic.symbol], topic.option, now_ms)
             for topic in begun
-            if channel == OBU and not self._faults.hits("mute", topic.channel, topic.symbol)
+            if channel == OBU and not self.faults.hits("mute", topic.channel, topic.symbol)
         ]
         return Reply(_message(request, now_ms, channel, event, **echo, result={"status": "success"}), event, books, begun)
 
@@ -180,9 +153,9 @@ class GateioSpotExchange:
         return self._payloads[channel](payload)
 
     def _symbol(self, pair: str) -> str:
-        if pair not in self._by_pair:
+        if pair not in self.by_native:
             raise Refused(2, f"unknown currency pair: {pair}")
-        return self._by_pair[pair].symbol
+        return self.by_native[pair].symbol
 
     def _pairs(self, channel: str) -> Callable[[list[str]], list[Topic]]:
         return lambda payload: [Topic(channel, self._symbol(pair)) for pair in payload]
@@ -211,8 +184,8 @@ class GateioSpotExchange:
             topics.append(Topic(OBU, self._symbol(pair), level))
         return topics
 
-    @staticmethod
-    def recorded_frame(raw: bytes) -> Recorded | None:
+    @classmethod
+    def recorded_frame(cls, raw: bytes) -> Recorded | None:
         """What a recorded frame is, None if it belongs to no subscription."""
         try:
             frame = json.loads(raw)
@@ -229,13 +202,13 @@ class GateioSpotExchange:
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             return None
 
-    @staticmethod
-    def recorded_book(path: str, query: Mapping[str, str]) -> str | None:
+    @classmethod
+    def recorded_book(cls, path: str, query: Mapping[str, str]) -> str | None:
         """The pair whose book a REST request asks for, None if it is another request."""
         pair = query.get("currency_pair")
         return pair.replace("_", "/") if path == "/api/v4/spot/order_book" and pair else None
 
-    def get(self, path: str, query: Mapping[str, str], now_ms: int) -> Answer:
+    def get(self, path: str, query: Mapping[str, str], now_ms: int, dialect: str = "") -> Answer:
         """The answer to one REST request."""
         route = self._routes.get(path)
         if route is None:
@@ -251,7 +224,7 @@ class GateioSpotExchange:
 
     def _currency_pairs(self, query: Mapping[str, str], now_ms: int) -> Answer:
         rows = []
-        for pair in self._by_pair:
+        for pair in self.by_native:
             base, quote = pair.split("_")
             rows.append(
                 {
@@ -276,30 +249,25 @@ class GateioSpotExchange:
         return Answer(200, _encode(rows))
 
     def _rest_book(self, query: Mapping[str, str], now_ms: int) -> Answer:
-        market = self._by_pair.get(query.get("currency_pair", ""))
+        market = self.by_native.get(query.get("currency_pair", ""))
         if market is None:
             return _unknown_pair(query)
         limit = query.get("limit", "10")
         if not (limit.isdecimal() and 0 < int(limit) <= 1000):
             return _error(400, "INVALID_PARAM_VALUE", f"Invalid limit {limit}")
-        if self._stale_answers[market] < self._faults.amount("stale"):
-            self._stale_answers[market] += 1
-            self._faults.counts["stale"] += 1
-            update_id, bids, asks = self._openings[market]
-        else:
-            update_id, (bids, asks) = market.update_id, market.levels()
+        update_id, bids, asks = self.rest_book(market)
         top = int(limit)
         return Answer(200, rest_book(update_id, bids[:top], asks[:top], now_ms, query.get("with_id") == "true"))
 
     def _rest_tickers(self, query: Mapping[str, str], now_ms: int) -> Answer:
         pair = query.get("currency_pair")
-        if pair is not None and pair not in self._by_pair:
+        if pair is not None and pair not in self.by_native:
             return _unknown_pair(query)
-        markets = [self._by_pair[pair]] if pair else self._by_pair.values()
+        markets = [self.by_native[pair]] if pair else self.by_native.values()
         return Answer(200, f"[{','.join(ticker_result(market, units_text(market.day.volume)) for market in markets)}]")
 
     def _rest_trades(self, query: Mapping[str, str], now_ms: int) -> Answer:
-        market = self._by_pair.get(query.get("currency_pair", ""))
+        market = self.by_native.get(query.get("currency_pair", ""))
         if market is None:
             return _unknown_pair(query)
         limit = query.get("limit", "100")

@@ -1,8 +1,8 @@
 """Pairs that trade, from a seed: books, trades, candles and hidden numbers, which every simulated exchange pushes in a form of its own."""
 
 import random
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log
 from typing import NamedTuple, Protocol
 
@@ -22,9 +22,8 @@ DAY = 10**7 * UNITS
 #: Trades that a market remembers.
 PRINTS = 1000
 
-#: By kind of event: how often it comes, in every hundred.
+#: By kind of event: how often it comes, in every hundred. An exchange may have kinds of its own beside these.
 MIX = {"orderbook": 62, "book_ticker": 18, "trade": 14, "ticker": 4, "candle": 2}
-_KINDS = tuple(kind for kind, share in MIX.items() for _ in range(share))
 
 #: How far from the price a change is, in ticks: exponentially distributed.
 _DISTANCES = tuple(1 + min(int(-5 * log(1 - (index + 0.5) / 256)), DEPTH) for index in range(256))
@@ -105,12 +104,13 @@ def hidden_number(amount: float | None) -> int:
 class Market:
     """One pair: a book in integer ticks and lots around a price that wanders, and what was traded."""
 
-    def __init__(self, symbol: str, chance: random.Random, uses_obu: bool) -> None:
+    def __init__(self, symbol: str, chance: random.Random, uses_obu: bool, native: str = "") -> None:
         self.symbol = symbol
-        self.native = symbol.replace("/", "_")
+        #: What its exchange calls it.
+        self.native = native or symbol.replace("/", "_")
         self.uses_obu = uses_obu
         self.update_id = chance.randrange(10**9, 10**10)
-        self.numbers = dict.fromkeys(MIX, 0)
+        self.numbers: Counter[str] = Counter()
         self.last_ticker_id = 0
         self._random = chance.random
         self._mid = chance.randrange(20_000, 900_000)
@@ -259,17 +259,20 @@ class Event(NamedTuple):
 class Trading:
     """What happens on several markets, one event after the other; the same symbols and seed, the same events but for their times."""
 
-    def __init__(self, symbols: Sequence[str], seed: int) -> None:
+    def __init__(
+        self, symbols: Sequence[str], seed: int, native: Callable[[str], str] = lambda symbol: "", mix: Mapping[str, int] = MIX
+    ) -> None:
         chance = random.Random(f"trading {seed}")  # Faults and clocks have sequences of their own.
         self._random = chance.random
-        self.markets = {symbol: Market(symbol, chance, bool(index % 2)) for index, symbol in enumerate(symbols)}
+        self.markets = {symbol: Market(symbol, chance, bool(index % 2), native(symbol)) for index, symbol in enumerate(symbols)}
+        self._kinds = tuple(kind for kind, share in mix.items() for _ in range(share))
         self._order = list(self.markets.values())
         self._trade_id = 10**9
 
     def next(self, now_ms: int) -> Event:
         """What happens next."""
         market = self._order[int(self._random() * len(self._order))]
-        kind = _KINDS[int(self._random() * len(_KINDS))]
+        kind = self._kinds[int(self._random() * len(self._kinds))]
         if kind == "book_ticker" and market.last_ticker_id == market.update_id:
             kind = "orderbook"
         return self.make(market, kind, now_ms)

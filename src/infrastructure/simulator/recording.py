@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from infrastructure.capture import CaptureLine
 from infrastructure.simulator.connection import BINARY, TEXT, Connection, framed
-from infrastructure.simulator.gateio_spot_exchange import GateioSpotExchange, Recorded
+from infrastructure.simulator.exchange import Exchange, Recorded
 
 #: The recording begins when a client has subscribed and has asked for nothing more for so long.
 QUIET_S = 0.3
@@ -39,7 +39,7 @@ class RecordedBook(NamedTuple):
 class Recording:
     """What one file holds, and who waits for which of its books."""
 
-    def __init__(self, lines: Sequence[CaptureLine], exchange_type: type[GateioSpotExchange]) -> None:
+    def __init__(self, lines: Sequence[CaptureLine], exchange_type: type[Exchange]) -> None:
         self.bodies: dict[str, bytes] = {}
         self._steps: list[RecordedFrame | RecordedBook] = []
         self._books: Counter[str] = Counter()
@@ -95,7 +95,7 @@ class Recording:
         """Send everything to ``connection`` that it subscribed to."""
         while (left_s := connection.subscribed + QUIET_S - time.monotonic()) > 0:
             await asyncio.sleep(left_s)
-        wanted = {(topic.channel, topic.symbol) for topic in connection.topics}
+        wanted = {(topic.channel, topic.symbol) for topic in connection.client.topics}
         channels = {channel for channel, _ in wanted}
         ahead = Counter({symbol: count for symbol, count in self._books.items() if (self._seeded_channel, symbol) in wanted})
         self._ahead += ahead

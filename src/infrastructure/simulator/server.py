@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import re
 import signal
 import ssl
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -19,7 +18,8 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from infrastructure.capture import CaptureLine
 from infrastructure.errors import SettingsError, UnknownSymbol, UnknownVenue
 from infrastructure.simulator import EXCHANGES
-from infrastructure.simulator.connection import PING, PING_EVERY_S, PONG, Connection, Log, framed
+from infrastructure.simulator.connection import PING, PING_EVERY_S, PONG, Connection, Log, frame_of, framed
+from infrastructure.simulator.exchange import EVERY, Client
 from infrastructure.simulator.faults import FAULTS, OF_RECORDINGS, Faults
 from infrastructure.simulator.market import Event, Topic
 from infrastructure.simulator.recording import Recording
@@ -31,7 +31,6 @@ MOST_BEHIND_S = 0.2
 CLOSE_TIMEOUT_S = 1.0
 #: Connections that ``/simulator/state`` shows, those that are closed included.
 REMEMBERED = 1000
-_SYMBOL = re.compile(r"[A-Z0-9]+/[A-Z0-9]+")
 
 
 class ConnectionState(msgspec.Struct):
@@ -56,6 +55,9 @@ class State(msgspec.Struct):
     slow: int
 
 
+Listeners = dict[tuple[Topic, str], list[Connection]]
+
+
 class Delivery(NamedTuple):
     """A rendered push, and to whom it goes."""
 
@@ -73,7 +75,7 @@ class Delivery(NamedTuple):
         """Enter it into the logs."""
         for connection in self.connections:
             if connection.log is not None:
-                connection.log.add(self.event.kind, self.topic, self.event.number)
+                connection.log.add(self.event, self.topic)
 
 
 class Simulator:
@@ -108,8 +110,8 @@ class Simulator:
         if not symbols:
             raise SettingsError(f"no symbols of {venue}{'' if capture is None else ' in the recording'}")
         for symbol in symbols:
-            if not _SYMBOL.fullmatch(symbol):
-                raise UnknownSymbol(symbol, "BASE/QUOTE in capitals, such as BTC/USDT")
+            if not exchange_type.symbol_form.fullmatch(symbol):
+                raise UnknownSymbol(symbol, exchange_type.symbol_words)
         names = FAULTS if self._recording is None else OF_RECORDINGS
         self.faults = Faults((*exchange_type.channels, *symbols), seed, tuple(names))
         for fault in faults:
@@ -128,8 +130,8 @@ class Simulator:
         self._slow = 0
         self._tasks = asyncio.TaskGroup()
         self._players: dict[int, asyncio.Task[None]] = {}
-        #: By pair and kind of event: who listens to what. Only what somebody listens to is rendered.
-        self._listeners: dict[tuple[str, str], dict[Topic, list[Connection]]] = {}
+        #: By pair and kind of event: who listens to what, and in which dialect. Only what somebody listens to is rendered.
+        self._listeners: dict[tuple[str, str], Listeners] = {}
         #: By pair: a push of its book that comes after the next one.
         self._held: dict[str, list[Delivery]] = {}
 
@@ -197,25 +199,25 @@ class Simulator:
                 self._push_with_faults(event, listeners, now_ms)
                 continue
             # The same as with faults, in as few steps as it takes.
-            for topic, connections in listeners.items():
-                frame = framed(self.exchange.push(topic, event, now_ms).encode())
+            for (topic, dialect), connections in listeners.items():
+                frame = frame_of(self.exchange.push(topic, event, now_ms, dialect))
                 for connection in connections:
                     connection.put(frame)
                     if connection.log is not None:
-                        connection.log.add(event.kind, topic, event.number)
+                        connection.log.add(event, topic)
 
-    def _push_with_faults(self, event: Event, listeners: Mapping[Topic, Sequence[Connection]], now_ms: int) -> None:
+    def _push_with_faults(self, event: Event, listeners: Listeners, now_ms: int) -> None:
         symbol = event.market.symbol
         is_book = event.kind == "orderbook"
         if is_book and self.faults.strikes("drop"):
             return
         is_whole = is_book and self.faults.strikes("full")
         deliveries = []
-        for topic, connections in listeners.items():
+        for (topic, dialect), connections in listeners.items():
             if not self.faults.hits("mute", topic.channel, symbol):
-                whole = self.exchange.whole_push(topic, event, now_ms) if is_whole else None
-                text = self.exchange.push(topic, event, now_ms) if whole is None else whole
-                deliveries.append(Delivery(event, topic, framed(text.encode()), list(connections)))
+                whole = self.exchange.whole_push(topic, event, now_ms, dialect) if is_whole else None
+                message = self.exchange.push(topic, event, now_ms, dialect) if whole is None else whole
+                deliveries.append(Delivery(event, topic, frame_of(message), list(connections)))
         held = self._held.pop(symbol, None) if is_book else None
         if held is not None:
             for delivery in held:
@@ -248,6 +250,8 @@ class Simulator:
         elif connection.is_slow:
             self._slow += 1
             connection.abort()
+        elif not connection.client.begun and now - connection.opened >= self.exchange.unused_timeout_s:
+            connection.abort()
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
         websocket = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, autoping=False, autoclose=False, compress=False)
@@ -257,14 +261,16 @@ class Simulator:
             return websocket
         name = request.query.get("log")
         log = None if name is None else self._logs.setdefault(name, Log())
-        connection = Connection(next(self._numbers), websocket, transport, name, log)
+        number = next(self._numbers)
+        client = Client(f"{number:016x}", self.exchange.dialect(request.headers))
+        connection = Connection(number, client, websocket, transport, name, log)
         self._connections[connection.number] = connection
         self._remembered.append(connection)
         try:
             await self._read(connection)
         finally:
             del self._connections[connection.number]
-            self._unsubscribe(connection, list(connection.topics))
+            self._unsubscribe(connection, list(connection.client.topics))
             player = self._players.pop(connection.number, None)
             if player is not None:
                 player.cancel()
@@ -289,16 +295,16 @@ class Simulator:
 
     def _take(self, connection: Connection, text: str) -> None:
         """A client's frame."""
-        reply = self.exchange.reply(text, connection.topics, f"{connection.number:016x}", _now_ms())
+        reply = self.exchange.reply(text, connection.client, _now_ms())
         if reply.request:
             connection.requests[reply.request] += 1
         answer = [] if reply.answer is None else [reply.answer]
         if self._recording is None:
-            texts = [*reply.books, *answer] if reply.books and self.faults.strikes("early") else [*answer, *reply.books]
+            messages = [*reply.books, *answer] if reply.books and self.faults.strikes("early") else [*answer, *reply.books]
         else:
-            texts = [] if reply.begun and self._recording.has_answer(reply.begun[0].channel) else answer
-        for each in texts:
-            connection.put(framed(each.encode()))
+            messages = [] if reply.begun and self._recording.has_answer(reply.begun[0].channel) else answer
+        for each in messages:
+            connection.put(frame_of(each))
         self._unsubscribe(connection, reply.ended)
         self._subscribe(connection, reply.begun)
         if self._recording is not None and reply.begun:
@@ -307,23 +313,32 @@ class Simulator:
                 self._players[connection.number] = self._tasks.create_task(self._recording.play(connection))
 
     def _subscribe(self, connection: Connection, topics: Sequence[Topic]) -> None:
+        client = connection.client
         for topic in topics:
-            if topic not in connection.topics:
-                connection.topics.add(topic)
-                key = topic.symbol, self.exchange.kind_of(topic.channel)
-                self._listeners.setdefault(key, {}).setdefault(topic, []).append(connection)
+            if topic not in client.topics:
+                client.topics.add(topic)
+                client.begun += 1
+                for key in self._heard(topic):
+                    self._listeners.setdefault(key, {}).setdefault((topic, client.dialect), []).append(connection)
 
     def _unsubscribe(self, connection: Connection, topics: Sequence[Topic]) -> None:
+        client = connection.client
         for topic in topics:
-            if topic in connection.topics:
-                connection.topics.remove(topic)
-                key = topic.symbol, self.exchange.kind_of(topic.channel)
-                self._listeners[key][topic].remove(connection)
-                if not self._listeners[key][topic]:
-                    del self._listeners[key][topic]
+            if topic in client.topics:
+                client.topics.remove(topic)
+                for key in self._heard(topic):
+                    listeners = self._listeners[key]
+                    listeners[topic, client.dialect].remove(connection)
+                    if not listeners[topic, client.dialect]:
+                        del listeners[topic, client.dialect]
                 for delivery in self._held.get(topic.symbol, ()):
                     if delivery.topic == topic and connection in delivery.connections:
                         delivery.connections.remove(connection)
+
+    def _heard(self, topic: Topic) -> list[tuple[str, str]]:
+        """The pairs and the kind of event that a topic is about."""
+        kind = self.exchange.kind_of(topic.channel)
+        return [(symbol, kind) for symbol in (self.markets if topic.symbol == EVERY else (topic.symbol,))]
 
     async def _get(self, request: web.Request) -> web.Response:
         self._requests[request.path] += 1
@@ -338,7 +353,7 @@ class Simulator:
                 return web.Response(body=body, content_type="application/json")
             if symbol is not None:
                 return web.Response(status=503)
-        status, text = self.exchange.get(request.path, request.query, _now_ms())
+        status, text = self.exchange.get(request.path, request.query, _now_ms(), self.exchange.dialect(request.headers))
         return web.Response(status=status, text=text, content_type="application/json")
 
     async def _get_log(self, request: web.Request) -> web.Response:
@@ -357,7 +372,7 @@ class Simulator:
                 connection.number,
                 connection.log_name,
                 connection.number in self._connections,
-                sorted(connection.topics),
+                sorted(connection.client.topics),
                 connection.requests,
                 connection.sent,
                 connection.is_played,

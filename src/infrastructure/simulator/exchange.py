@@ -1,0 +1,140 @@
+"""What every simulated exchange is to the server that plays it. Pure: what is to be sent comes back."""
+
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import ClassVar, NamedTuple
+
+from infrastructure.simulator.faults import Faults
+from infrastructure.simulator.market import MIX, Event, Market, Topic, Trading
+
+#: A whole message: text goes out as a text frame, bytes as a binary one.
+Message = str | bytes
+
+#: In the place of a topic's symbol: the events of every market.
+EVERY = ""
+
+
+class Client:
+    """One connection as its exchange knows it; ``dialect`` is what ``Exchange.dialect`` made of its handshake's headers."""
+
+    def __init__(self, connection_id: str = "", dialect: str = "") -> None:
+        self.connection_id = connection_id
+        self.dialect = dialect
+        #: What it is subscribed to.
+        self.topics: set[Topic] = set()
+        #: How many subscriptions it ever began, those that ended included.
+        self.begun = 0
+
+
+class Reply(NamedTuple):
+    """What a request brings: an answer, whole books after it, and subscriptions that begin and end. ``request`` is its event."""
+
+    answer: Message | None
+    request: str = ""
+    books: Sequence[Message] = ()
+    begun: Sequence[Topic] = ()
+    ended: Sequence[Topic] = ()
+
+
+class Recorded(NamedTuple):
+    """Whose a recorded frame is: a push of one pair, or without a symbol the answer to a request."""
+
+    channel: str
+    symbol: str | None = None
+
+
+class Answer(NamedTuple):
+    """What a REST request brings."""
+
+    status: int
+    body: str
+
+
+class Book(NamedTuple):
+    """A whole book: levels as text, best first."""
+
+    update_id: int
+    bids: Sequence[Sequence[str]]
+    asks: Sequence[Sequence[str]]
+
+
+class Exchange(ABC):
+    """An exchange as its clients see it: markets from ``seed``, requests answered, and what happens put into its own frames."""
+
+    name: ClassVar[str]
+    websocket_path: ClassVar[str]
+    channels: ClassVar[Sequence[str]]
+    #: Its clients begin with a REST book.
+    seeded_channel: ClassVar[str]
+    #: What symbols it trades, as a pattern and in words.
+    symbol_form: ClassVar[re.Pattern[str]] = re.compile(r"[A-Z0-9]+/[A-Z0-9]+")
+    symbol_words: ClassVar[str] = "BASE/QUOTE in capitals, such as BTC/USDT"
+    #: How often each kind of event comes.
+    mix: ClassVar[Mapping[str, int]] = MIX
+    #: A connection that never had a subscription is dropped after so long.
+    unused_timeout_s: ClassVar[float] = inf
+
+    def __init__(self, symbols: Sequence[str], seed: int, faults: Faults) -> None:
+        self.trading = Trading(symbols, seed, self.native, self.mix)
+        self.faults = faults
+        self.by_native = {market.native: market for market in self.trading.markets.values()}
+        self._openings = {market: _book_of(market) for market in self.by_native.values()}
+        self._stale_answers: Counter[Market] = Counter()
+        for market in self.by_native.values():
+            market.move()  # So that the opening book is older than any push.
+
+    @staticmethod
+    @abstractmethod
+    def native(symbol: str) -> str:
+        """What the exchange calls a unified symbol."""
+
+    @staticmethod
+    def dialect(headers: Mapping[str, str]) -> str:
+        """In which of its forms the exchange speaks to whoever sends ``headers``."""
+        return ""
+
+    @classmethod
+    @abstractmethod
+    def kind_of(cls, channel: str) -> str:
+        """The kind of event that a channel pushes."""
+
+    @abstractmethod
+    def push(self, topic: Topic, event: Event, now_ms: int, dialect: str = "") -> Message:
+        """The push of an event to the subscribers of ``topic`` who are spoken to in ``dialect``."""
+
+    def whole_push(self, topic: Topic, event: Event, now_ms: int, dialect: str = "") -> Message | None:
+        """The same as a whole book, on channels that can say so."""
+        return None
+
+    @abstractmethod
+    def reply(self, text: str, client: Client, now_ms: int) -> Reply:
+        """The reply to one frame of a client."""
+
+    @classmethod
+    @abstractmethod
+    def recorded_frame(cls, raw: bytes) -> Recorded | None:
+        """What a recorded frame is, None if it belongs to no subscription."""
+
+    @classmethod
+    @abstractmethod
+    def recorded_book(cls, path: str, query: Mapping[str, str]) -> str | None:
+        """The pair whose book a REST request asks for, None if it is another request."""
+
+    @abstractmethod
+    def get(self, path: str, query: Mapping[str, str], now_ms: int, dialect: str = "") -> Answer:
+        """The answer to one REST request."""
+
+    def rest_book(self, market: Market) -> Book:
+        """The book that REST shows: that of now, or under ``stale`` that of before the first push."""
+        if self._stale_answers[market] < self.faults.amount("stale"):
+            self._stale_answers[market] += 1
+            self.faults.counts["stale"] += 1
+            return self._openings[market]
+        return _book_of(market)
+
+
+def _book_of(market: Market) -> Book:
+    return Book(market.update_id, *market.levels())
