@@ -57,6 +57,11 @@ class GateioSpotExchange(Exchange):
     channels = tuple(CHANNELS)
     #: Its clients begin with a REST book.
     seeded_channel = ORDER_BOOK_UPDATE
+    meaningless = {
+        "bodyless": "its pushes have no wrapper that could be empty",
+        "old-schema": "its pushes have no schema that changed in 2026",
+    }
+    too_often = '{"label":"TOO_MANY_REQUESTS","message":"Request Rate limit Exceeded"}'
 
     def __init__(self, symbols: Sequence[str], seed: int, faults: Faults) -> None:
         super().__init__(symbols, seed, faults)

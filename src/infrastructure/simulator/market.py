@@ -19,6 +19,8 @@ OPENED_MS = 1_767_225_600_000
 #: A market's day, which its volume, high and low are of, ends when so much was traded: a double still holds that with eight digits behind.
 DAY = 10**7 * UNITS
 
+#: How far ids leap when they do.
+LEAP = 1000
 #: Trades that a market remembers.
 PRINTS = 1000
 
@@ -254,6 +256,14 @@ class Event(NamedTuple):
     kind: str
     number: int
     detail: Change | Print | None = None
+
+    def leapt(self) -> "Event":
+        """The same change of a book with ids that leapt; the market goes on from there."""
+        change = self.detail
+        assert isinstance(change, Change)
+        self.market.update_id += LEAP
+        change = change._replace(first_id=change.first_id + LEAP, last_id=change.last_id + LEAP)
+        return self._replace(number=change.last_id, detail=change)
 
 
 class Trading:

@@ -75,6 +75,8 @@ _LIMIT_DEPTHS, _SPOT_KLINE, _MINI_TICKER, _MINI_TICKERS, _TICKER_BATCH, _AGGRE_D
     314,
     315,
 )
+#: What tells whose a push is.
+WRAPPER_TEXTS = (_CHANNEL, _SYMBOL)
 #: Wire types: a varint, and a length with so many bytes behind it.
 _VARINT, _BYTES = 0, 2
 
@@ -110,6 +112,37 @@ def bytes_field(number: int, content: bytes) -> bytes:
 def text_field(number: int, text: str) -> bytes:
     """A text; an empty one is left out, as the format wants it."""
     return bytes_field(number, text.encode()) if text else b""
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The number and content of each field of a message, a number or bytes. Raises ValueError where it is none of ours."""
+    place = 0
+    while place < len(message):
+        key, place = _read_varint(message, place)
+        content: int | bytes
+        content, place = _read_varint(message, place)
+        if key & 7 == _BYTES:
+            start, place = place, place + content
+            if place > len(message):
+                raise ValueError(f"field {key >> 3} has no end")
+            content = message[start:place]
+        elif key & 7 != _VARINT:
+            raise ValueError(f"field {key >> 3} is of wire type {key & 7}")
+        yield key >> 3, content
+
+
+def _read_varint(message: bytes, place: int) -> tuple[int, int]:
+    """A varint, and the place behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if place == len(message):
+            break
+        byte = message[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise ValueError("a varint has no end")
 
 
 def unpadded(text: str) -> str:
@@ -282,7 +315,7 @@ def _day(market: Market, number: int) -> bytes:
     day = market.day
     change, high, low = change_text(market), unpadded(price_text(day.high)), unpadded(price_text(day.low))
     texts = (
-        native(market.symbol),
+        market.native,
         unpadded(price_text(day.close)),
         change,
         change,
@@ -356,7 +389,7 @@ class MexcSpotMarkets:
     """Several pairs on one connection. ``symbols`` are unified."""
 
     def __init__(self, symbols: Sequence[str], seed: int) -> None:
-        self._trading = Trading(symbols, seed)
+        self._trading = Trading(symbols, seed, native)
         self.markets = self._trading.markets
         self._clock = random.Random(f"clock {seed}")
         self._now_ms = OPENED_MS

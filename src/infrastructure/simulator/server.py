@@ -19,7 +19,7 @@ from infrastructure.capture import CaptureLine
 from infrastructure.errors import SettingsError, UnknownSymbol, UnknownVenue
 from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.connection import PING, PING_EVERY_S, PONG, Connection, Log, frame_of, framed
-from infrastructure.simulator.exchange import EVERY, Client
+from infrastructure.simulator.exchange import Client
 from infrastructure.simulator.faults import FAULTS, OF_RECORDINGS, Faults
 from infrastructure.simulator.market import Event, Topic
 from infrastructure.simulator.recording import Recording
@@ -34,11 +34,18 @@ REMEMBERED = 1000
 
 
 class ConnectionState(msgspec.Struct):
-    """One connection in ``/simulator/state``: its requests by event, how many frames were put on it, whether its recording is over."""
+    """One connection in ``/simulator/state``.
+
+    ``opened`` is in seconds of the server's clock; ``begun`` are the subscriptions that it ever had, ``busiest`` the most messages that
+    came on it within a second; then its requests by event, how many frames were put on it, and whether its recording is over.
+    """
 
     number: int
     log: str | None
     is_open: bool
+    opened: float
+    begun: int
+    busiest: int
     subscriptions: list[Topic]
     requests: dict[str, int]
     sent: int
@@ -46,11 +53,15 @@ class ConnectionState(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """``/simulator/state``: how often each fault struck, REST requests by path, and how many clients were cut off for not reading."""
+    """``/simulator/state``.
+
+    How often each fault struck and each limit was met, REST requests by path, and how many clients were cut off for not reading.
+    """
 
     paused: bool
     connections: list[ConnectionState]
     faults: dict[str, int]
+    limits: dict[str, int]
     requests: dict[str, int]
     slow: int
 
@@ -113,7 +124,7 @@ class Simulator:
             if not exchange_type.symbol_form.fullmatch(symbol):
                 raise UnknownSymbol(symbol, exchange_type.symbol_words)
         names = FAULTS if self._recording is None else OF_RECORDINGS
-        self.faults = Faults((*exchange_type.channels, *symbols), seed, tuple(names))
+        self.faults = Faults((*exchange_type.channels, *symbols), seed, tuple(names), exchange_type.meaningless)
         for fault in faults:
             self.faults.set(fault)
         self.exchange = exchange_type(tuple(dict.fromkeys(symbols)), seed, self.faults)
@@ -127,6 +138,8 @@ class Simulator:
         self._numbers = count(1)
         self._logs: dict[str, Log] = {}
         self._requests: Counter[str] = Counter()
+        #: By path: when it was asked for within the last second.
+        self._asked: dict[str, deque[float]] = {}
         self._slow = 0
         self._tasks = asyncio.TaskGroup()
         self._players: dict[int, asyncio.Task[None]] = {}
@@ -211,13 +224,18 @@ class Simulator:
         is_book = event.kind == "orderbook"
         if is_book and self.faults.strikes("drop"):
             return
+        if is_book and self.faults.strikes("jump"):
+            event = event.leapt()
         is_whole = is_book and self.faults.strikes("full")
         deliveries = []
         for (topic, dialect), connections in listeners.items():
             if not self.faults.hits("mute", topic.channel, symbol):
                 whole = self.exchange.whole_push(topic, event, now_ms, dialect) if is_whole else None
                 message = self.exchange.push(topic, event, now_ms, dialect) if whole is None else whole
-                deliveries.append(Delivery(event, topic, frame_of(message), list(connections)))
+                frame = frame_of(message)
+                if self.faults.strikes("bodyless"):
+                    frame = frame_of(self.exchange.bodyless(topic, now_ms)) + frame
+                deliveries.append(Delivery(event, topic, frame, list(connections)))
         held = self._held.pop(symbol, None) if is_book else None
         if held is not None:
             for delivery in held:
@@ -241,7 +259,7 @@ class Simulator:
         now = time.monotonic()
         if now >= connection.next_ping:
             connection.next_ping = now + PING_EVERY_S
-            connection.put(framed(b"", PING))
+            connection.put_control(framed(b"", PING))
         connection.flush(self.faults.amount("drip"))
         cut_after = self.faults.amount("cut")
         if cut_after and now - connection.opened >= cut_after and connection.is_open:
@@ -250,8 +268,17 @@ class Simulator:
         elif connection.is_slow:
             self._slow += 1
             connection.abort()
+        elif not connection.is_open:
+            return
         elif not connection.client.begun and now - connection.opened >= self.exchange.unused_timeout_s:
-            connection.abort()
+            self._end(connection, "unused")
+        elif connection.quiet_s(now) >= self.exchange.quiet_timeout_s:
+            self._end(connection, "quiet")
+
+    def _end(self, connection: Connection, limit: str) -> None:
+        """The client met a limit that costs it its connection."""
+        self.exchange.limits[limit] += 1
+        connection.abort()
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
         websocket = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, autoping=False, autoclose=False, compress=False)
@@ -284,7 +311,7 @@ class Simulator:
             elif message.type is WSMsgType.BINARY:
                 self._take(connection, message.data.decode(errors="replace"))
             elif message.type is WSMsgType.PING:
-                connection.put(framed(bytes(message.data), PONG))
+                connection.put_control(framed(bytes(message.data), PONG))
             elif message.type is WSMsgType.PONG:
                 connection.pong(bytes(message.data))
             else:
@@ -295,10 +322,14 @@ class Simulator:
 
     def _take(self, connection: Connection, text: str) -> None:
         """A client's frame."""
+        connection.take(time.monotonic())
+        if len(connection.taken) > self.exchange.most_messages_per_s and connection.is_open:
+            self._end(connection, "messages")
+            return
         reply = self.exchange.reply(text, connection.client, _now_ms())
         if reply.request:
             connection.requests[reply.request] += 1
-        answer = [] if reply.answer is None else [reply.answer]
+        answer = [] if reply.answer is None else [reply.answer, *reply.more]
         if self._recording is None:
             messages = [*reply.books, *answer] if reply.books and self.faults.strikes("early") else [*answer, *reply.books]
         else:
@@ -338,10 +369,13 @@ class Simulator:
     def _heard(self, topic: Topic) -> list[tuple[str, str]]:
         """The pairs and the kind of event that a topic is about."""
         kind = self.exchange.kind_of(topic.channel)
-        return [(symbol, kind) for symbol in (self.markets if topic.symbol == EVERY else (topic.symbol,))]
+        return [(symbol, kind) for symbol in self.exchange.heard(topic)]
 
     async def _get(self, request: web.Request) -> web.Response:
         self._requests[request.path] += 1
+        if self._is_too_often(request.path):
+            self.faults.counts["too-often"] += 1
+            return web.Response(status=429, text=self.exchange.too_often, content_type="application/json", headers={"Retry-After": "1"})
         delay = self.faults.amount("slow-rest")
         if delay:
             self.faults.counts["slow-rest"] += 1
@@ -355,6 +389,19 @@ class Simulator:
                 return web.Response(status=503)
         status, text = self.exchange.get(request.path, request.query, _now_ms(), self.exchange.dialect(request.headers))
         return web.Response(status=status, text=text, content_type="application/json")
+
+    def _is_too_often(self, path: str) -> bool:
+        most = self.faults.amount("too-often")
+        if not most:
+            return False
+        now = time.monotonic()
+        asked = self._asked.setdefault(path, deque())
+        while asked and asked[0] <= now - 1:
+            asked.popleft()
+        if len(asked) >= most:
+            return True
+        asked.append(now)
+        return False
 
     async def _get_log(self, request: web.Request) -> web.Response:
         return _json(self._logs.setdefault(request.query.get("name", ""), Log()).take())
@@ -372,6 +419,9 @@ class Simulator:
                 connection.number,
                 connection.log_name,
                 connection.number in self._connections,
+                connection.opened,
+                connection.client.begun,
+                connection.busiest,
                 sorted(connection.client.topics),
                 connection.requests,
                 connection.sent,
@@ -379,7 +429,7 @@ class Simulator:
             )
             for connection in self._remembered
         ]
-        return _json(State(self.is_paused, connections, self.faults.counts, self._requests, self._slow))
+        return _json(State(self.is_paused, connections, self.faults.counts, self.exchange.limits, self._requests, self._slow))
 
     async def _pause(self, request: web.Request) -> web.Response:
         self.is_paused = True
