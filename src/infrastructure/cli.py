@@ -17,7 +17,7 @@ from rich.text import Text
 
 from infrastructure.canonical import canonical
 from infrastructure.capture import read_capture
-from infrastructure.demo import SYMBOLS, Demo
+from infrastructure.demo import Demo
 from infrastructure.errors import SettingsError, TickrailError
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
@@ -51,7 +51,7 @@ app = typer.Typer(
 _DEMO_VENUE = next(iter(VENUES))
 _REFRESHES_PER_SECOND = 4
 _FAULT_LINES = (
-    textwrap.fill(f"{usage(each):25}{each.help}", 78, initial_indent="  ", subsequent_indent=" " * 27) for each in FAULTS.values()
+    textwrap.fill(f"{usage(each):27}{each.help}", 78, initial_indent="  ", subsequent_indent=" " * 29) for each in FAULTS.values()
 )
 _FAULTS_HELP = "\n".join(("\b", "Faults:", *_FAULT_LINES))
 
@@ -201,7 +201,7 @@ def simulate_command(
         typer.Option(
             metavar="PAIR,PAIR...",
             help="What is traded.",
-            show_default=f"{SYMBOLS[0]} and {len(SYMBOLS) - 1} more, or those of the capture",
+            show_default="a few pairs of the exchange, or those of the capture",
         ),
     ] = None,
     rate: Annotated[
@@ -228,7 +228,8 @@ def simulate_command(
     if (certificate is None) != (key is None):
         raise SettingsError("a certificate and its key belong together")
     security = security_of(certificate, key) if certificate and key else None
-    pairs = tuple(symbols.split(",")) if symbols is not None else () if capture else SYMBOLS
+    own = EXCHANGES[venue].symbols if venue in EXCHANGES and not capture else ()
+    pairs = tuple(symbols.split(",")) if symbols is not None else own
     lines = read_capture(capture) if capture else None
     simulator = Simulator(venue, pairs, seed=seed, rate=rate, faults=fault or (), capture=lines)
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from infrastructure.errors import UnknownVenue
+from infrastructure.exchanges.gateio.futures import GATEIO_FUTURES
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
 from infrastructure.venue import Venue
 
-VENUES: Mapping[str, Venue] = {venue.name: venue for venue in (GATEIO_SPOT,)}
+VENUES: Mapping[str, Venue] = {venue.name: venue for venue in (GATEIO_SPOT, GATEIO_FUTURES)}
 
 
 def venue_named(name: str) -> Venue:

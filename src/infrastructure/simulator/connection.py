@@ -12,6 +12,8 @@ from infrastructure.simulator.exchange import Client, Message
 from infrastructure.simulator.market import Event, Topic
 
 PING_EVERY_S = 15.0
+#: Requests of a connection whose times are kept.
+REMEMBERED_REQUESTS = 1000
 #: A client that is so far behind is cut off.
 MOST_UNREAD = 64 * 1024 * 1024
 TEXT, BINARY, PING, PONG = 0x81, 0x82, 0x89, 0x8A
@@ -76,8 +78,9 @@ class Connection:
         self.log = log
         self.opened = self.subscribed = time.monotonic()
         self.next_ping = self.opened + PING_EVERY_S
-        #: By event, of the channels' requests.
+        #: By event, of the channels' requests; and when the last of them came, in monotonic seconds, with how many subscriptions began.
         self.requests: Counter[str] = Counter()
+        self.requested: deque[tuple[float, str, int]] = deque(maxlen=REMEMBERED_REQUESTS)
         self.sent = 0
         #: When something went to the client that is no ping of ours; and when its messages of the last second came.
         self.served = self.opened
@@ -85,6 +88,8 @@ class Connection:
         #: The most messages that came within a second.
         self.busiest = 0
         self._controls = self._last_sent = 0
+        #: The exchange's closing of it.
+        self.closing: asyncio.Task[bool] | None = None
         #: Whether the whole recording was sent.
         self.is_played = False
         self._transport = transport
@@ -104,7 +109,9 @@ class Connection:
         return self.is_open and self._transport.get_write_buffer_size() + len(self._dripping) > MOST_UNREAD
 
     def put(self, frame: bytes) -> None:
-        """Send a whole frame with the next ``flush``."""
+        """Send a whole frame with the next ``flush``; nothing more once it is being closed."""
+        if self.closing is not None:
+            return
         self._waiting.append(frame)
         self.sent += 1
 

@@ -8,10 +8,12 @@ from math import inf
 from typing import ClassVar, NamedTuple
 
 from infrastructure.simulator.faults import Faults
-from infrastructure.simulator.market import MIX, Event, Market, Topic, Trading
+from infrastructure.simulator.market import MIX, Event, Market, Ranked, Topic, Trading
 
 #: A whole message: text goes out as a text frame, bytes as a binary one.
 Message = str | bytes
+
+PAIRS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "DOGE/USDT", "ADA/USDT")
 
 #: In the place of a topic's symbol: the events of every market.
 EVERY = ""
@@ -58,11 +60,11 @@ class Answer(NamedTuple):
 
 
 class Book(NamedTuple):
-    """A whole book: levels as text, best first."""
+    """A whole book, best levels first."""
 
     update_id: int
-    bids: Sequence[Sequence[str]]
-    asks: Sequence[Sequence[str]]
+    bids: Ranked
+    asks: Ranked
 
 
 class Exchange(ABC):
@@ -78,6 +80,10 @@ class Exchange(ABC):
     symbol_words: ClassVar[str] = "BASE/QUOTE in capitals, such as BTC/USDT"
     #: How often each kind of event comes.
     mix: ClassVar[Mapping[str, int]] = MIX
+    #: What it trades unless it is told.
+    symbols: ClassVar[Sequence[str]] = PAIRS
+    #: Whether it pings its clients.
+    pings: ClassVar[bool] = True
     #: A connection that never had a subscription is dropped after so long.
     unused_timeout_s: ClassVar[float] = inf
     #: And one on which nothing has gone to the client for so long, no answer either.
@@ -100,9 +106,9 @@ class Exchange(ABC):
         for market in self.by_native.values():
             market.move()  # So that the opening book is older than any push.
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def native(symbol: str) -> str:
+    def native(cls, symbol: str) -> str:
         """What the exchange calls a unified symbol."""
 
     @staticmethod
@@ -159,4 +165,4 @@ class Exchange(ABC):
 
 
 def _book_of(market: Market) -> Book:
-    return Book(market.update_id, *market.levels())
+    return Book(market.update_id, *market.ranked())

@@ -28,10 +28,17 @@ _TABLE = (
     Fault("bodyless", COUNT, "one of N pushes comes after one that says nothing"),
     Fault("old-schema", "", "pushes are as before June 2026: trades without ids, tops of books without versions"),
     Fault("full", COUNT, "one of N pushes of a book is the whole book, unasked"),
+    Fault("corrupt", COUNT, "one of N changes of a best level is pushed with a wrong price or amount, and after it the right top"),
+    Fault("reset", COUNT, "after one of N changes of a book its ids go on from far lower ones"),
+    Fault("one-sided", TARGET, "the changes of its book come without bids"),
+    Fault("thin", COUNT, "of each stream but books only one of N messages comes"),
+    Fault("replay", COUNT, "a new subscription to trades begins with the last N that its log name was sent before"),
     Fault("refuse", TARGET, "its subscription is refused"),
     Fault("unanswered", CHANNEL, "its subscription gets neither acknowledgement nor data"),
     Fault("mute", TARGET, "its subscription is acknowledged, but nothing comes"),
     Fault("cut", SECONDS, "each connection is reset so long after it opened, in the middle of a frame"),
+    Fault("retire", SECONDS, "each connection is closed, with a close frame, so long after it opened"),
+    Fault("down", "", "new connections and REST requests are answered with 503"),
     Fault("stale", COUNT, "the first N REST books of each pair are from before the stream's first push"),
     Fault("drip", BYTES, "so many a second, and no more, go to each connection"),
     Fault("early", "", "the whole book of a stream comes before the acknowledgement"),
@@ -40,7 +47,7 @@ _TABLE = (
 )
 FAULTS = {fault.name: fault for fault in _TABLE}
 #: Faults that a recording can be served with.
-OF_RECORDINGS = ("cut", "drip", "slow-rest", "too-often")
+OF_RECORDINGS = ("cut", "retire", "down", "drip", "slow-rest", "too-often")
 
 
 class Faults:
@@ -65,13 +72,17 @@ class Faults:
         self._hit: dict[str, set[str]] = {}
 
     def set(self, text: str) -> None:
-        """Let ``NAME=VALUE`` stand; 0 ends a fault that has a number. Raises SettingsError."""
+        """Let ``NAME=VALUE`` stand; ``NAME=0`` ends it. Raises SettingsError."""
         name, equals, value = text.partition("=")
         if name in self._meaningless:
             raise SettingsError(f"fault {name!r} has no meaning here: {self._meaningless[name]}")
         if name not in self._names:
             raise SettingsError(f"unknown fault {name!r}; known: {', '.join(usage(FAULTS[known]) for known in self._names)}")
         fault = FAULTS[name]
+        if value == "0":
+            self._amounts.pop(name, None)
+            self._hit.pop(name, None)
+            return
         if bool(equals) != bool(fault.value):
             raise SettingsError(f"fault {text!r} is not of the form {usage(fault)}")
         if fault.value in (CHANNEL, TARGET):
@@ -105,6 +116,14 @@ class Faults:
             return False
         self.counts[name] += 1
         return True
+
+    def spares(self, name: str) -> bool:
+        """Whether a fault that strikes all but one in N times, lets this one pass."""
+        of = self._amounts.get(name, 0)
+        if not of or self._chance.random() * of < 1:
+            return True
+        self.counts[name] += 1
+        return False
 
     def hits(self, name: str, *targets: str) -> bool:
         """Whether a fault stands for one of ``targets``."""

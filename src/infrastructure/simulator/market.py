@@ -21,6 +21,9 @@ DAY = 10**7 * UNITS
 
 #: How far ids leap when they do.
 LEAP = 1000
+#: How much lower ids are that begin anew.
+FALL = 10**7
+
 #: Trades that a market remembers.
 PRINTS = 1000
 
@@ -36,6 +39,8 @@ BAR_SECONDS = (10, 60, 180, 300, 900, 1800, 3600, 7200, 14_400, 21_600, 28_800, 
 
 #: By tick, lots.
 Levels = dict[int, int]
+#: Ticks with lots, in an order.
+Ranked = list[tuple[int, int]]
 
 
 class Sent(NamedTuple):
@@ -106,8 +111,10 @@ def hidden_number(amount: float | None) -> int:
 class Market:
     """One pair: a book in integer ticks and lots around a price that wanders, and what was traded."""
 
-    def __init__(self, symbol: str, chance: random.Random, uses_obu: bool, native: str = "") -> None:
+    def __init__(self, symbol: str, chance: random.Random, uses_obu: bool, native: str = "", place: int = 0) -> None:
         self.symbol = symbol
+        #: Among the markets of its exchange, from 0.
+        self.place = place
         #: What its exchange calls it.
         self.native = native or symbol.replace("/", "_")
         self.uses_obu = uses_obu
@@ -126,11 +133,14 @@ class Market:
         self._finished: dict[int, Bar] = {}
         self._next_roll_s = 0
 
+    def ranked(self) -> tuple[Ranked, Ranked]:
+        """Bids and asks, best first."""
+        return sorted(self.bids.items(), reverse=True), sorted(self.asks.items())
+
     def levels(self) -> tuple[list[list[str]], list[list[str]]]:
-        """Bids and asks, best first, as text."""
-        bids = [_level(tick, self.bids[tick]) for tick in sorted(self.bids, reverse=True)]
-        asks = [_level(tick, self.asks[tick]) for tick in sorted(self.asks)]
-        return bids, asks
+        """The same as text."""
+        bids, asks = self.ranked()
+        return texts(bids), texts(asks)
 
     def best(self) -> tuple[list[str], list[str]]:
         """The best bid and ask, as text."""
@@ -146,6 +156,11 @@ class Market:
         bids, bids_before = self._move_side(self.bids, -1, step)
         asks, asks_before = self._move_side(self.asks, 1, step)
         return Change(first_id, self.update_id, bids, asks, bids_before, asks_before)
+
+    def restart(self) -> None:
+        """Let the ids go on from far lower ones; not below 0."""
+        if self.update_id > FALL:
+            self.update_id -= FALL
 
     def _move_side(self, levels: Levels, outward: int, step: int) -> tuple[Levels, Levels]:
         """Change one side; ``outward`` is the direction away from the price, which has just moved by ``step``."""
@@ -245,8 +260,22 @@ def turnover_text(turnover: int) -> str:
     return f"{whole}.{fraction:0{DIGITS + 2}d}"
 
 
+def texts(side: Ranked) -> list[list[str]]:
+    """Levels as text."""
+    return [_level(tick, lots) for tick, lots in side]
+
+
 def _level(tick: int, lots: int) -> list[str]:
     return [price_text(tick), lots_text(lots)]
+
+
+class Flaw(NamedTuple):
+    """What is wrong with the push of a change: no bids, or at ``tick`` of one side ``said`` in place of what is true."""
+
+    hides_bids: bool = False
+    is_of_bids: bool = False
+    tick: int | None = None
+    said: Levels = {}
 
 
 class Event(NamedTuple):
@@ -256,14 +285,68 @@ class Event(NamedTuple):
     kind: str
     number: int
     detail: Change | Print | None = None
+    flaw: Flaw | None = None
+
+    @property
+    def change(self) -> Change:
+        """What happened to a book."""
+        assert isinstance(self.detail, Change)
+        return self.detail
+
+    @property
+    def done(self) -> Print:
+        """The trade that happened."""
+        assert isinstance(self.detail, Print)
+        return self.detail
+
+    def sides(self, depth: int = DEPTH) -> tuple[Levels, Levels]:
+        """What a change of a book does to bids and asks as it is pushed, or to the best ``depth`` levels alone."""
+        change = self.change
+        bids, asks = change.bids, change.asks
+        if depth < DEPTH:
+            bids = _within(depth, self.market.bids, change.bids_before, -1)
+            asks = _within(depth, self.market.asks, change.asks_before, 1)
+        flaw = self.flaw
+        if flaw is None:
+            return bids, asks
+        if flaw.tick is not None:
+            side = bids if flaw.is_of_bids else asks
+            side = {tick: lots for tick, lots in side.items() if tick != flaw.tick} | flaw.said
+            bids, asks = (side, asks) if flaw.is_of_bids else (bids, side)
+        return ({} if flaw.hides_bids else bids), asks
 
     def leapt(self) -> "Event":
         """The same change of a book with ids that leapt; the market goes on from there."""
-        change = self.detail
-        assert isinstance(change, Change)
         self.market.update_id += LEAP
-        change = change._replace(first_id=change.first_id + LEAP, last_id=change.last_id + LEAP)
+        change = self.change._replace(first_id=self.change.first_id + LEAP, last_id=self.change.last_id + LEAP)
         return self._replace(number=change.last_id, detail=change)
+
+    def without_bids(self) -> "Event":
+        """The same change of a book, pushed without its bids."""
+        return self._replace(flaw=(self.flaw or Flaw())._replace(hides_bids=True))
+
+    def corrupted(self) -> "Event | None":
+        """The same change of a book, pushed with a wrong best level that does not cross; None if it does not touch one."""
+        change = self.change
+        bid, ask = max(self.market.bids), min(self.market.asks)
+        for is_of_bids, best, changes, before, levels in (
+            (True, bid, change.bids, change.bids_before, self.market.bids),
+            (False, ask, change.asks, change.asks_before, self.market.asks),
+        ):
+            if best in changes:
+                outer = best - 1 if is_of_bids else best + 1
+                is_new = not before[best] and not levels.get(outer) and outer not in changes
+                said = {outer: levels[best]} if is_new else {best: levels[best] + LOTS}
+                return self._replace(flaw=Flaw(is_of_bids=is_of_bids, tick=best, said=said))
+        return None
+
+
+def _within(count: int, levels: Levels, before: Levels, outward: int) -> Levels:
+    """How the best ``count`` levels differ from those of before a change; ``before`` has the levels that it touched."""
+    old = {tick: lots for tick, lots in (levels | before).items() if lots}
+    shown, was_shown = ({tick: side[tick] for tick in sorted(side, key=outward.__mul__)[:count]} for side in (levels, old))
+    changed = {tick: lots for tick, lots in shown.items() if was_shown.get(tick) != lots}
+    return changed | {tick: 0 for tick in was_shown if tick not in shown}
 
 
 class Trading:
@@ -274,7 +357,7 @@ class Trading:
     ) -> None:
         chance = random.Random(f"trading {seed}")  # Faults and clocks have sequences of their own.
         self._random = chance.random
-        self.markets = {symbol: Market(symbol, chance, bool(index % 2), native(symbol)) for index, symbol in enumerate(symbols)}
+        self.markets = {symbol: Market(symbol, chance, bool(index % 2), native(symbol), index) for index, symbol in enumerate(symbols)}
         self._kinds = tuple(kind for kind, share in mix.items() for _ in range(share))
         self._order = list(self.markets.values())
         self._trade_id = 10**9
@@ -285,6 +368,8 @@ class Trading:
         kind = self._kinds[int(self._random() * len(self._kinds))]
         if kind == "book_ticker" and market.last_ticker_id == market.update_id:
             kind = "orderbook"
+        elif kind == "liquidation" and not market.prints:
+            kind = "trade"
         return self.make(market, kind, now_ms)
 
     def make(self, market: Market, kind: str, now_ms: int) -> Event:
@@ -299,6 +384,8 @@ class Trading:
             self._trade_id += 1
             trade = market.trade(self._trade_id, now_ms)
             return Event(market, kind, trade.number, trade)
+        if kind == "liquidation":
+            return Event(market, kind, market.next_number(kind), market.prints[-1])
         return Event(market, kind, market.next_number(kind))
 
 

@@ -15,14 +15,15 @@ from hashlib import md5
 from typing import NamedTuple
 
 from infrastructure.simulator.market import (
+    DIGITS,
     LOTS,
     OPENED_MS,
     TICKS,
-    Change,
     Event,
     Levels,
     Market,
     Print,
+    Ranked,
     Sent,
     Topic,
     Trading,
@@ -162,8 +163,7 @@ def stream_name(channel: str, symbol: str, option: str) -> str:
 
 def deals(event: Event, option: str, now_ms: int, is_old: bool = False) -> bytes:
     """One trade; before June 2026 it had no id."""
-    done = event.detail
-    assert isinstance(done, Print)
+    done = event.done
     item = (
         text_field(1, unpadded(price_text(done.tick)))
         + text_field(2, unpadded(units_text(done.units)))
@@ -183,11 +183,11 @@ def trade_id(done: Print) -> str:
 
 def depth(event: Event, option: str, now_ms: int, is_old: bool = False) -> bytes:
     """A change of a book: a side without changes is absent."""
-    change = event.detail
-    assert isinstance(change, Change)
+    change = event.change
+    bids, asks = event.sides()
     body = (
-        _changed(1, change.asks)
-        + _changed(2, change.bids)
+        _changed(1, asks)
+        + _changed(2, bids)
         + text_field(3, f"{DEPTH}@{option}")
         + text_field(4, str(change.first_id))
         + text_field(5, str(change.last_id))
@@ -198,7 +198,7 @@ def depth(event: Event, option: str, now_ms: int, is_old: bool = False) -> bytes
 
 def limit_depth(event: Event, option: str, now_ms: int, is_old: bool = False) -> bytes:
     """The best levels of a book, their numbers filled up."""
-    bids, asks = (padded(side[: int(option)]) for side in event.market.levels())
+    bids, asks = (padded(side[: int(option)]) for side in event.market.ranked())
     body = (
         b"".join(bytes_field(1, _level(*level)) for level in asks)
         + b"".join(bytes_field(2, _level(*level)) for level in bids)
@@ -262,15 +262,15 @@ def bodyless(topic: Topic, now_ms: int) -> bytes:
     return head + number_field(_SEND_TIME, now_ms)
 
 
-def rest_book(update_id: int, bids: Sequence[Sequence[str]], asks: Sequence[Sequence[str]], now_ms: int) -> str:
+def rest_book(update_id: int, bids: Ranked, asks: Ranked, now_ms: int) -> str:
     """The answer of ``GET /api/v3/depth``."""
     sides = (",".join(f'["{price}","{quantity}"]' for price, quantity in padded(side)) for side in (bids, asks))
     return '{{"lastUpdateId":{},"bids":[{}],"asks":[{}],"timestamp":{}}}'.format(update_id, *sides, now_ms)
 
 
-def padded(levels: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
+def padded(side: Ranked) -> list[tuple[str, str]]:
     """Levels as whole books have them: prices and amounts with all the digits that the pair has."""
-    return [(price, f"{float(amount):.8f}") for price, amount in levels]
+    return [(price_text(tick), f"{lots / LOTS:.{DIGITS}f}") for tick, lots in side]
 
 
 def change_text(market: Market) -> str:
@@ -416,7 +416,7 @@ class MexcSpotMarkets:
     def snapshot(self, symbol: str) -> bytes:
         """The REST answer with the whole book."""
         market = self.markets[symbol]
-        return rest_book(market.update_id, *market.levels(), self._now_ms).encode()
+        return rest_book(market.update_id, *market.ranked(), self._now_ms).encode()
 
     def make(self, market: Market, kind: str) -> Sent:
         """The next frame of this pair and kind."""

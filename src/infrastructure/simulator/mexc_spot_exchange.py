@@ -67,8 +67,8 @@ class MexcSpotExchange(Exchange):
             "/api/v1/contract/detail": lambda query, now_ms: Answer(200, '{"success":true,"code":0,"data":[]}'),
         }
 
-    @staticmethod
-    def native(symbol: str) -> str:
+    @classmethod
+    def native(cls, symbol: str) -> str:
         """``BTCUSDT``."""
         return mexc_spot.native(symbol)
 
@@ -236,7 +236,7 @@ def _instrument(market: Market) -> dict[str, object]:
 
 def _ticker(market: Market, now_ms: int) -> dict[str, object]:
     day = market.day
-    (bid,), (ask,) = (padded([level]) for level in market.best())
+    (bid, *_), (ask, *_) = (padded(side) for side in market.ranked())
     return {
         "symbol": market.native,
         "priceChange": unpadded(price_text(day.close - day.open)),

@@ -21,7 +21,7 @@ from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.connection import PING, PING_EVERY_S, PONG, Connection, Log, frame_of, framed
 from infrastructure.simulator.exchange import Client
 from infrastructure.simulator.faults import FAULTS, OF_RECORDINGS, Faults
-from infrastructure.simulator.market import Event, Topic
+from infrastructure.simulator.market import PRINTS, Event, Market, Topic
 from infrastructure.simulator.recording import Recording
 
 HOST = "127.0.0.1"
@@ -29,6 +29,8 @@ TICK_S = 0.01
 #: A market that is further behind goes on from where it is.
 MOST_BEHIND_S = 0.2
 CLOSE_TIMEOUT_S = 1.0
+#: Connects and REST requests whose times are kept.
+REMEMBERED_TIMES = 10_000
 #: Connections that ``/simulator/state`` shows, those that are closed included.
 REMEMBERED = 1000
 
@@ -36,26 +38,31 @@ REMEMBERED = 1000
 class ConnectionState(msgspec.Struct):
     """One connection in ``/simulator/state``.
 
-    ``opened`` is in seconds of the server's clock; ``begun`` are the subscriptions that it ever had, ``busiest`` the most messages that
-    came on it within a second; then its requests by event, how many frames were put on it, and whether its recording is over.
+    Its requests by event and, of the last ones, ``[seconds, event, subscriptions begun]``; how many subscriptions it ever began, how many
+    frames were put on it, whether its recording is over, and the most messages that came on it within a second. Seconds are since the
+    exchange began to serve.
     """
 
     number: int
     log: str | None
     is_open: bool
-    opened: float
-    begun: int
-    busiest: int
     subscriptions: list[Topic]
     requests: dict[str, int]
     sent: int
     is_played: bool
+    opened_s: float
+    begun: int
+    requested: list[tuple[float, str, int]]
+    busiest: int
 
 
 class State(msgspec.Struct):
     """``/simulator/state``.
 
     How often each fault struck and each limit was met, REST requests by path, and how many clients were cut off for not reading.
+
+    ``connects`` and ``rests`` are when the last clients tried to connect and the last REST requests came, with their paths, in seconds
+    since the exchange began to serve.
     """
 
     paused: bool
@@ -64,7 +71,13 @@ class State(msgspec.Struct):
     limits: dict[str, int]
     requests: dict[str, int]
     slow: int
+    now_s: float
+    connects: list[float]
+    rests: list[tuple[float, str]]
 
+
+#: Faults of one pair that are over at once.
+_AT_ONCE = ("hole", "wrong-top", "restart")
 
 Listeners = dict[tuple[Topic, str], list[Connection]]
 
@@ -97,7 +110,8 @@ class Simulator:
     the connection, in the order of its numbers; whole books that answer a subscription and repetitions have none. ``GET
     /simulator/books`` and ``GET /simulator/state`` show the exchange. ``POST /simulator/pause`` and ``/simulator/resume`` stop and
     start the market. ``POST /simulator/fault`` lets a fault stand, as ``faults`` does; or resets every connection now with ``cut``, loses
-    one change of a book with ``hole=PAIR``, ends all faults with ``clear``.
+    one change of a book with ``hole=PAIR``, pushes one with a wrong best level with ``wrong-top=PAIR``, lets the ids of one go on from
+    far lower ones with ``restart=PAIR``, ends all faults with ``clear``.
     """
 
     def __init__(
@@ -141,10 +155,15 @@ class Simulator:
         #: By path: when it was asked for within the last second.
         self._asked: dict[str, deque[float]] = {}
         self._slow = 0
+        self._born = time.monotonic()
+        self._connects: deque[float] = deque(maxlen=REMEMBERED_TIMES)
+        self._rests: deque[tuple[float, str]] = deque(maxlen=REMEMBERED_TIMES)
         self._tasks = asyncio.TaskGroup()
         self._players: dict[int, asyncio.Task[None]] = {}
         #: By pair and kind of event: who listens to what, and in which dialect. Only what somebody listens to is rendered.
         self._listeners: dict[tuple[str, str], Listeners] = {}
+        #: By log name and topic: the last trades that were pushed under ``replay``.
+        self._trades: dict[tuple[str | None, Topic], deque[Event]] = {}
         #: By pair: a push of its book that comes after the next one.
         self._held: dict[str, list[Delivery]] = {}
 
@@ -204,38 +223,65 @@ class Simulator:
             self._made += due
         now_ms = _now_ms()
         for _ in range(due):
-            event = self.exchange.trading.next(now_ms)
-            listeners = self._listeners.get((event.market.symbol, event.kind))
-            if not listeners:
-                continue
-            if self._held or self.faults.are_any:
-                self._push_with_faults(event, listeners, now_ms)
-                continue
-            # The same as with faults, in as few steps as it takes.
-            for (topic, dialect), connections in listeners.items():
-                frame = frame_of(self.exchange.push(topic, event, now_ms, dialect))
-                for connection in connections:
-                    connection.put(frame)
-                    if connection.log is not None:
-                        connection.log.add(event, topic)
+            self._happen(self.exchange.trading.next(now_ms), now_ms)
+
+    def _happen(self, event: Event, now_ms: int) -> None:
+        """Push something to whoever listens."""
+        listeners = self._listeners.get((event.market.symbol, event.kind))
+        if not listeners:
+            return
+        if self._held or self.faults.are_any or event.flaw is not None:
+            self._push_with_faults(event, listeners, now_ms)
+            return
+        # The same as with faults, in as few steps as it takes.
+        for (topic, dialect), connections in listeners.items():
+            frame = frame_of(self.exchange.push(topic, event, now_ms, dialect))
+            for connection in connections:
+                connection.put(frame)
+                if connection.log is not None:
+                    connection.log.add(event, topic)
 
     def _push_with_faults(self, event: Event, listeners: Listeners, now_ms: int) -> None:
-        symbol = event.market.symbol
+        market = event.market
+        symbol = market.symbol
         is_book = event.kind == "orderbook"
-        if is_book and self.faults.strikes("drop"):
+        if is_book:
+            if self.faults.strikes("drop"):
+                return
+            event = self._maybe_corrupted(event)
+            if self.faults.strikes("jump"):
+                event = event.leapt()
+        elif not self.faults.spares("thin"):
             return
-        if is_book and self.faults.strikes("jump"):
-            event = event.leapt()
-        is_whole = is_book and self.faults.strikes("full")
+        is_whole = is_book and event.flaw is None and self.faults.strikes("full")
         deliveries = []
         for (topic, dialect), connections in listeners.items():
             if not self.faults.hits("mute", topic.channel, symbol):
+                told = event.without_bids() if is_book and self.faults.hits("one-sided", topic.channel, symbol) else event
                 whole = self.exchange.whole_push(topic, event, now_ms, dialect) if is_whole else None
-                message = self.exchange.push(topic, event, now_ms, dialect) if whole is None else whole
+                message = self.exchange.push(topic, told, now_ms, dialect) if whole is None else whole
                 frame = frame_of(message)
                 if self.faults.strikes("bodyless"):
                     frame = frame_of(self.exchange.bodyless(topic, now_ms)) + frame
                 deliveries.append(Delivery(event, topic, frame, list(connections)))
+        self._deliver(symbol, is_book, deliveries)
+        if event.kind == "trade" and self.faults.amount("replay"):
+            self._remember(deliveries)
+        if event.flaw is not None:
+            # The right top at the same id: whoever compares can see what is wrong before another change hides it.
+            self._happen(self.exchange.trading.make(market, "book_ticker", now_ms), now_ms)
+        if is_book and self.faults.strikes("reset"):
+            market.restart()
+
+    def _maybe_corrupted(self, event: Event) -> Event:
+        """A change of a book as it is pushed: under ``corrupt`` one of N that touch a best level is wrong."""
+        if not self.faults.amount("corrupt"):
+            return event
+        corrupted = event.corrupted()
+        return event if corrupted is None or not self.faults.strikes("corrupt") else corrupted
+
+    def _deliver(self, symbol: str, is_book: bool, deliveries: Sequence[Delivery]) -> None:
+        """Put what was rendered on its connections, now or after the next one."""
         held = self._held.pop(symbol, None) if is_book else None
         if held is not None:
             for delivery in held:
@@ -245,7 +291,7 @@ class Simulator:
             for delivery in deliveries:
                 delivery.log()
         elif is_book and self.faults.strikes("reorder"):
-            self._held[symbol] = deliveries
+            self._held[symbol] = list(deliveries)
         else:
             is_repeated = is_book and self.faults.strikes("duplicate")
             for delivery in deliveries:
@@ -254,10 +300,24 @@ class Simulator:
                 if is_repeated:
                     delivery.put()
 
+    def _remember(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep trades for whoever is to get them again."""
+        for delivery in deliveries:
+            for name in {connection.log_name for connection in delivery.connections}:
+                self._trades.setdefault((name, delivery.topic), deque(maxlen=PRINTS)).append(delivery.event)
+
+    def _replay(self, connection: Connection, topics: Sequence[Topic]) -> None:
+        """Send a new subscription what its log name was sent before."""
+        for topic in topics:
+            trades = list(self._trades.get((connection.log_name, topic), ()))
+            for event in trades[-int(self.faults.amount("replay")) :]:
+                self.faults.counts["replay"] += 1
+                connection.put(frame_of(self.exchange.push(topic, event, _now_ms(), connection.client.dialect)))
+
     def _attend(self, connection: Connection) -> None:
         """What a connection needs at every tick."""
         now = time.monotonic()
-        if now >= connection.next_ping:
+        if self.exchange.pings and now >= connection.next_ping:
             connection.next_ping = now + PING_EVERY_S
             connection.put_control(framed(b"", PING))
         connection.flush(self.faults.amount("drip"))
@@ -265,6 +325,9 @@ class Simulator:
         if cut_after and now - connection.opened >= cut_after and connection.is_open:
             self.faults.counts["cut"] += 1
             connection.cut()
+        elif (retire_after := self.faults.amount("retire")) and now - connection.opened >= retire_after and connection.closing is None:
+            self.faults.counts["retire"] += 1
+            self._retire(connection)
         elif connection.is_slow:
             self._slow += 1
             connection.abort()
@@ -280,7 +343,16 @@ class Simulator:
         self.exchange.limits[limit] += 1
         connection.abort()
 
-    async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
+    def _retire(self, connection: Connection) -> None:
+        """Close a connection as exchanges do that have had enough of it."""
+        self._unsubscribe(connection, list(connection.client.topics))
+        connection.flush()
+        connection.closing = self._tasks.create_task(connection.websocket.close(code=WSCloseCode.GOING_AWAY))
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        self._connects.append(self._now_s())
+        if self._is_down():
+            return web.Response(status=503)
         websocket = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, autoping=False, autoclose=False, compress=False)
         await websocket.prepare(request)
         transport = request.transport
@@ -306,6 +378,9 @@ class Simulator:
     async def _read(self, connection: Connection) -> None:
         while True:
             message = await connection.websocket.receive()
+            if connection.closing is not None:
+                await connection.closing
+                return
             if message.type is WSMsgType.TEXT:
                 self._take(connection, message.data)
             elif message.type is WSMsgType.BINARY:
@@ -329,6 +404,7 @@ class Simulator:
         reply = self.exchange.reply(text, connection.client, _now_ms())
         if reply.request:
             connection.requests[reply.request] += 1
+            connection.requested.append((self._now_s(), reply.request, len(reply.begun)))
         answer = [] if reply.answer is None else [reply.answer, *reply.more]
         if self._recording is None:
             messages = [*reply.books, *answer] if reply.books and self.faults.strikes("early") else [*answer, *reply.books]
@@ -336,6 +412,8 @@ class Simulator:
             messages = [] if reply.begun and self._recording.has_answer(reply.begun[0].channel) else answer
         for each in messages:
             connection.put(frame_of(each))
+        if self.faults.amount("replay"):
+            self._replay(connection, reply.begun)
         self._unsubscribe(connection, reply.ended)
         self._subscribe(connection, reply.begun)
         if self._recording is not None and reply.begun:
@@ -366,6 +444,17 @@ class Simulator:
                     if delivery.topic == topic and connection in delivery.connections:
                         delivery.connections.remove(connection)
 
+    def _is_down(self) -> bool:
+        """Whether whoever comes now is turned away."""
+        if not self.faults.amount("down"):
+            return False
+        self.faults.counts["down"] += 1
+        return True
+
+    def _now_s(self, at: float | None = None) -> float:
+        """Seconds since the exchange began to serve."""
+        return round((time.monotonic() if at is None else at) - self._born, 6)
+
     def _heard(self, topic: Topic) -> list[tuple[str, str]]:
         """The pairs and the kind of event that a topic is about."""
         kind = self.exchange.kind_of(topic.channel)
@@ -373,6 +462,9 @@ class Simulator:
 
     async def _get(self, request: web.Request) -> web.Response:
         self._requests[request.path] += 1
+        self._rests.append((self._now_s(), request.path))
+        if self._is_down():
+            return web.Response(status=503)
         if self._is_too_often(request.path):
             self.faults.counts["too-often"] += 1
             return web.Response(status=429, text=self.exchange.too_often, content_type="application/json", headers={"Retry-After": "1"})
@@ -419,17 +511,29 @@ class Simulator:
                 connection.number,
                 connection.log_name,
                 connection.number in self._connections,
-                connection.opened,
-                connection.client.begun,
-                connection.busiest,
                 sorted(connection.client.topics),
                 connection.requests,
                 connection.sent,
                 connection.is_played,
+                self._now_s(connection.opened),
+                connection.client.begun,
+                list(connection.requested),
+                connection.busiest,
             )
             for connection in self._remembered
         ]
-        return _json(State(self.is_paused, connections, self.faults.counts, self.exchange.limits, self._requests, self._slow))
+        state = State(
+            self.is_paused,
+            connections,
+            self.faults.counts,
+            self.exchange.limits,
+            self._requests,
+            self._slow,
+            self._now_s(),
+            list(self._connects),
+            list(self._rests),
+        )
+        return _json(state)
 
     async def _pause(self, request: web.Request) -> web.Response:
         self.is_paused = True
@@ -456,13 +560,26 @@ class Simulator:
                 connection.cut()
         elif text == "clear":
             self.faults.clear()
-        elif name == "hole" and self._recording is None:
+        elif name in _AT_ONCE and self._recording is None:
             if value not in self.markets:
-                raise SettingsError(f"fault {text!r} is not of the form hole=PAIR; known: {', '.join(self.markets)}")
-            self.faults.counts["hole"] += 1
-            self.markets[value].move()
+                raise SettingsError(f"fault {text!r} is not of the form {name}=PAIR; known: {', '.join(self.markets)}")
+            self.faults.counts[name] += 1
+            self._strike_now(name, self.markets[value])
         else:
             self.faults.set(text)
+
+    def _strike_now(self, name: str, market: Market) -> None:
+        if name == "hole":
+            market.move()
+        elif name == "restart":
+            market.restart()
+        else:
+            corrupted = None
+            while corrupted is None:  # A few changes on the way may leave the best levels alone.
+                now_ms = _now_ms()
+                event = self.exchange.trading.make(market, "orderbook", now_ms)
+                corrupted = event.corrupted()
+                self._happen(event if corrupted is None else corrupted, now_ms)
 
     async def _close(self, app: web.Application) -> None:
         """Say goodbye to every client, and wait a moment for their answers."""

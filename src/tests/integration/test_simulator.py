@@ -1019,7 +1019,7 @@ class TestRecording:
         run(test())
 
     def test_faults_of_the_generated_market_are_refused(self) -> None:
-        with pytest.raises(SettingsError, match="known: cut=SECONDS, drip=BYTES, slow-rest=SECONDS"):
+        with pytest.raises(SettingsError, match="known: cut=SECONDS, retire=SECONDS, down, drip=BYTES, slow-rest=SECONDS"):
             Simulator("gateio_spot", capture=read_capture(EXAMPLE), faults=["drop=3"])
         with pytest.raises(SettingsError, match="its own symbols"):
             Simulator("gateio_spot", SYMBOLS, capture=read_capture(EXAMPLE))

@@ -11,6 +11,7 @@ import pytest
 from infrastructure.config import exchange_settings, parse_config, read_config
 from infrastructure.errors import ConfigError, SettingsError, UnknownVenue
 from infrastructure.events import Architecture
+from infrastructure.exchanges import VENUES
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings, TransportSettings
 from tests.harness.captures import ROOT
@@ -19,6 +20,7 @@ EXAMPLE = ROOT / "tickrail.example.toml"
 SECRET = "s3cr3t"
 SECONDS = "a number of seconds above 0 and at most 3600"
 SECRET_KEY = "looks like a secret, which has no place here; put it into the environment"
+KNOWN_VENUES = ", ".join(VENUES)
 KNOWN_CHANNELS = ", ".join(["trade", "book_ticker", "ticker", "candle", "orderbook", *GATEIO_SPOT.channels])
 KEYS = (
     "symbols, channels, architecture, websocket_url, rest_url, transport, reconnect, "
@@ -94,8 +96,8 @@ class TestFile:
         [
             (lambda path: None, "cannot be read: No such file or directory"),
             (lambda path: path.mkdir(), "cannot be read: Is a directory"),
-            (lambda path: path.write_bytes(b""), "no exchange; write a table for one of: gateio_spot"),
-            (lambda path: path.write_bytes(b"# nothing\n"), "no exchange; write a table for one of: gateio_spot"),
+            (lambda path: path.write_bytes(b""), f"no exchange; write a table for one of: {KNOWN_VENUES}"),
+            (lambda path: path.write_bytes(b"# nothing\n"), f"no exchange; write a table for one of: {KNOWN_VENUES}"),
             (lambda path: path.write_bytes(b"[gateio_spot]\n# \xff\n"), "line 2: not UTF-8"),
             (lambda path: path.write_bytes(b"[gateio_spot]\nhigh_water = \n"), "not TOML: Invalid value (at line 2, column 14)"),
         ],
@@ -130,7 +132,7 @@ class TestExample:
 #: A file, and all its problems.
 WRONG_FILES = [
     # Tables
-    ('[gateio_spt]\napi_key = "s3cr3t"', ["line 1: gateio_spt: unknown venue 'gateio_spt'; known: gateio_spot"]),
+    ('[gateio_spt]\napi_key = "s3cr3t"', [f"line 1: gateio_spt: unknown venue 'gateio_spt'; known: {KNOWN_VENUES}"]),
     ("gateio_spot = 5", ["line 1: gateio_spot: 5 is not a table"]),
     ("[[gateio_spot]]\nhigh_water = 0", ["line 1: gateio_spot: [a table] is not a table"]),
     ('api_key = "s3cr3t"\n' + exchange(), [f"line 1: api_key: {SECRET_KEY}"]),

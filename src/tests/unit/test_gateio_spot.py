@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from infrastructure.errors import DecodeError, SettingsError
 from infrastructure.events import BookTicker, Candle, Side, Ticker, Trade
-from infrastructure.exchanges.gateio import spot
+from infrastructure.exchanges.gateio import market, spot
 from infrastructure.exchanges.gateio.envelope import Refusal, milliseconds_to_ns, native_pair, unified_pair
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT, GateioSpotCodec
 from infrastructure.venue import Acknowledgement, BookUpdate, Message, Notice, Pong, Unknown
@@ -18,13 +18,6 @@ CODEC = GateioSpotCodec()
 VENUE = "gateio_spot"
 SENT_MS = 1_700_000_000_123
 SENT_NS = 1_700_000_000_123_000_000
-
-
-def example(struct: type[Struct], **changes: Any) -> Any:
-    """The payload in the docstring of ``struct``, with some of its values changed; None takes a key away."""
-    found = re.search(r"``(\{.*?\})``", struct.__doc__ or "", re.DOTALL)
-    assert found is not None
-    return {key: value for key, value in (json.loads(found[1]) | changes).items() if value is not None}
 
 
 def decoded(channel: str, result: Any, **envelope: Any) -> Message:
@@ -51,11 +44,11 @@ class TestExamples:
 
     def test_book_ticker(self) -> None:
         expected = BookTicker(VENUE, SYMBOL, 48733182, 19177.79, 0.0003341504, 19179.38, 0.09, 1_606_293_275_123_000_000)
-        assert decoded("spot.book_ticker", example(spot.TwoSidedResult)) == expected
+        assert decoded("spot.book_ticker", example(market.TwoSidedResult)) == expected
 
     def test_book_ticker_with_an_empty_side(self) -> None:
         expected = BookTicker(VENUE, SYMBOL, 48733182, None, None, 19179.38, 0.09, 1_606_293_275_123_000_000)
-        assert decoded("spot.book_ticker", example(spot.OneSidedResult)) == expected
+        assert decoded("spot.book_ticker", example(market.OneSidedResult)) == expected
 
     def test_ticker(self) -> None:
         expected = Ticker(
@@ -70,10 +63,10 @@ class TestExamples:
     def test_candle(self) -> None:
         prices = (19128.1, 19128.1, 19128.1, 19128.1)
         expected = Candle(VENUE, SYMBOL, "1m", 1_606_292_580_000_000_000, *prices, 3.8283, 2362.32035, True, SENT_NS)
-        assert decoded("spot.candlesticks", example(spot.CandleResult)) == expected
+        assert decoded("spot.candlesticks", example(market.CandleResult)) == expected
 
     def test_candle_of_2021_has_no_base_volume_and_does_not_say_whether_it_is_closed(self) -> None:
-        candle = decoded("spot.candlesticks", example(spot.CandleResult, a=None, w=None))
+        candle = decoded("spot.candlesticks", example(market.CandleResult, a=None, w=None))
         assert isinstance(candle, Candle)
         assert (candle.base_volume, candle.quote_volume, candle.is_closed) == (None, 2362.32035, None)
 
@@ -94,15 +87,15 @@ class TestExamples:
     def test_obu_increment(self) -> None:
         levels = ([(104024.5, 10343.0)], [(104027.2, 0.0)])
         expected = BookUpdate("spot.obu", SYMBOL, 73777715169, 73777715212, *levels, False, 1_747_054_612_695_000_000)
-        assert decoded("spot.obu", example(spot.ObuResult), event=None) == expected
+        assert decoded("spot.obu", example(market.ObuResult), event=None) == expected
 
     def test_obu_whole_book_has_one_id(self) -> None:
-        update = decoded("spot.obu", example(spot.ObuResult, U=None, full=True), event=None)
+        update = decoded("spot.obu", example(market.ObuResult, U=None, full=True), event=None)
         assert isinstance(update, BookUpdate)
         assert (update.is_full, update.first_id, update.last_id) == (True, 73777715212, 73777715212)
 
     def test_obu_increment_without_levels(self) -> None:
-        update = decoded("spot.obu", example(spot.ObuResult, b=None, a=None))
+        update = decoded("spot.obu", example(market.ObuResult, b=None, a=None))
         assert isinstance(update, BookUpdate)
         assert (update.first_id, update.last_id, update.bids, update.asks) == (73777715169, 73777715212, [], [])
 
@@ -117,7 +110,7 @@ class TestExamples:
         assert CODEC.decode_snapshot(SYMBOL, json.dumps(example(spot.RestBook))) == expected
 
     def test_ping_request(self) -> None:
-        assert f"``{json.dumps(CODEC.ping_request(1545404023), separators=(',', ':'))}``" == GateioSpotCodec.ping_request.__doc__
+        assert f"``{json.dumps(CODEC.ping_request(1545404023), separators=(',', ':'))}``" in (GateioSpotCodec.ping_request.__doc__ or "")
 
 
 class TestControl:
@@ -213,7 +206,7 @@ class TestSymbols:
 #: By channel: an example and, for each number in it, how to put another in its place.
 NUMBERS = [
     ("spot.trades", spot.TradeResult, ("price", "amount"), ("0", "-1")),
-    ("spot.book_ticker", spot.TwoSidedResult, ("b", "B", "a", "A"), ("-1",)),
+    ("spot.book_ticker", market.TwoSidedResult, ("b", "B", "a", "A"), ("-1",)),
     (
         "spot.tickers",
         spot.TickerResult,
@@ -221,8 +214,8 @@ NUMBERS = [
         ("-1",),
     ),
     ("spot.tickers", spot.TickerResult, ("change_percentage",), ()),
-    ("spot.candlesticks", spot.CandleResult, ("o", "h", "l", "c"), ("0", "-1")),
-    ("spot.candlesticks", spot.CandleResult, ("v", "a"), ("-1",)),
+    ("spot.candlesticks", market.CandleResult, ("o", "h", "l", "c"), ("0", "-1")),
+    ("spot.candlesticks", market.CandleResult, ("v", "a"), ("-1",)),
 ]
 NO_NUMBERS = (
     "nan",
@@ -263,7 +256,7 @@ def test_a_number_out_of_range_is_refused_in_every_field(channel: str, struct: t
     ("channel", "struct", "side"),
     [
         ("spot.order_book_update", spot.BookUpdateResult, "b"),
-        ("spot.obu", spot.ObuResult, "a"),
+        ("spot.obu", market.ObuResult, "a"),
         ("spot.order_book", spot.OrderBookResult, "bids"),
     ],
 )
@@ -281,9 +274,9 @@ def test_a_bad_level_names_the_book_that_misses_it(level: list[str]) -> None:
     ("channel", "result"),
     [
         ("spot.order_book_update", example(spot.BookUpdateResult, U=48776307)),
-        ("spot.obu", example(spot.ObuResult, U=73777715213)),
-        ("spot.obu", example(spot.ObuResult, U=None)),
-        ("spot.obu", example(spot.ObuResult, s="BTC_USDT.50")),
+        ("spot.obu", example(market.ObuResult, U=73777715213)),
+        ("spot.obu", example(market.ObuResult, U=None)),
+        ("spot.obu", example(market.ObuResult, s="BTC_USDT.50")),
     ],
     ids=["ids run backwards", "ids run backwards in obu", "increment without a first id", "stream name without its prefix"],
 )

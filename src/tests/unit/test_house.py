@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("book",),
     ("book_sync",),
     ("session",),
-    ("callbacks", "canonical", "networking.address", "networking.retry_after"),
+    ("callbacks", "canonical", "exchanges.numbers", "networking.address", "networking.retry_after"),
     ("exchanges.gateio", "networking.websocket.route", "networking.websocket.settings"),
     (
         "exchanges.__init__",

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from infrastructure.simulator.gateio_spot import INTERVALS, GateioSpotMarkets
+from infrastructure.simulator.gateio_frames import INTERVALS
+from infrastructure.simulator.gateio_spot import GateioSpotMarkets
 from infrastructure.simulator.market import (
     BAR_SECONDS,
     DAY,

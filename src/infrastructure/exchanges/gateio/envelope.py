@@ -3,7 +3,6 @@
 Source: https://www.gate.com/docs/developers/apiv4/ws/en/ (spot), .../futures/ws/en/ (futures).
 """
 
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -77,7 +76,6 @@ def _acknowledgement(envelope: Envelope, request: str) -> Acknowledgement:
     return answer
 
 
-@lru_cache(maxsize=16384)
 def unified_pair(native: str) -> str:
     """``BTC_USDT`` as ``BTC/USDT``. Raises DecodeError for anything that is not two names of letters and digits."""
     base, _, quote = native.partition("_")
@@ -93,9 +91,19 @@ def native_pair(symbol: str) -> str:
 
 def milliseconds_to_ns(text: str) -> int:
     """``"1606292218213.4578"`` as 1606292218213457800, exactly. Raises DecodeError."""
+    return _to_ns(text, 6, "milliseconds")
+
+
+def seconds_to_ns(text: str) -> int:
+    """``"1606292218.2134578"`` as 1606292218213457800, exactly. Raises DecodeError."""
+    return _to_ns(text, 9, "seconds")
+
+
+def _to_ns(text: str, places: int, unit: str) -> int:
+    """``text`` shifted by ``places`` decimal places; what is finer than a nanosecond is cut off."""
     whole, _, fraction = text.partition(".")
     digits = whole + fraction
-    if not (whole and len(whole) <= 15 and digits.isdecimal() and digits.isascii()):
-        raise DecodeError(f"{text[:32]!r} is not a time in milliseconds")
-    places = len(fraction)
-    return int(digits) * 10 ** (6 - places) if places <= 6 else int(digits[: len(whole) + 6])
+    if not (whole and len(whole) <= 21 - places and digits.isdecimal() and digits.isascii()):
+        raise DecodeError(f"{text[:32]!r} is not a time in {unit}")
+    missing = places - len(fraction)
+    return int(digits) * 10**missing if missing >= 0 else int(digits[: len(whole) + places])

@@ -3,32 +3,18 @@
 Source: https://www.gate.com/docs/developers/apiv4/ws/en/. Each struct below stands beside the payload that it reads.
 """
 
-from collections.abc import Callable, Sequence
 from decimal import Decimal
-from math import inf
-from typing import TypeVar
+from typing import Annotated
 
 import msgspec
 
-from infrastructure.errors import DecodeError, SettingsError
-from infrastructure.events import BookTicker, Candle, MessageType, Side, Ticker, Trade
-from infrastructure.exchanges.gateio import envelope as gateio
-from infrastructure.exchanges.gateio.envelope import Envelope
+from infrastructure.events import MessageType, Side, Ticker, Trade
+from infrastructure.exchanges.gateio.envelope import Envelope, milliseconds_to_ns, native_pair, unified_pair
+from infrastructure.exchanges.gateio.market import CandleResult, GateioCodec, ObuResult, Reader, book_update, one
 from infrastructure.exchanges.gateio.sequence import InBand, RestSeeded, WholeBook
-from infrastructure.instruments import Instrument, InstrumentStatus, Symbols
-from infrastructure.venue import (
-    BookChannel,
-    BookUpdate,
-    Levels,
-    Message,
-    Rate,
-    Repair,
-    SubscriptionRequest,
-    Venue,
-    VenueLimits,
-    check_levels,
-    check_positive,
-)
+from infrastructure.exchanges.numbers import amount, exact, number
+from infrastructure.instruments import Instrument, InstrumentStatus
+from infrastructure.venue import BookChannel, BookUpdate, Levels, Message, Rate, Repair, Venue, VenueLimits, check_positive
 
 NAME = "gateio_spot"
 
@@ -44,30 +30,6 @@ class TradeResult(msgspec.Struct):
     currency_pair: str
     amount: float
     price: float
-
-
-class TwoSidedResult(msgspec.Struct):
-    """``{"t":1606293275123,"u":48733182,"s":"BTC_USDT","b":"19177.79","B":"0.0003341504","a":"19179.38","A":"0.09"}``"""
-
-    t: int
-    u: int
-    s: str
-    b: float
-    B: float
-    a: float
-    A: float
-
-
-class OneSidedResult(msgspec.Struct):
-    """``{"t":1606293275123,"u":48733182,"s":"BTC_USDT","b":"","B":"0","a":"19179.38","A":"0.09"}``: an empty side has no price."""
-
-    t: int
-    u: int
-    s: str
-    b: str
-    B: str
-    a: str
-    A: str
 
 
 class TickerResult(msgspec.Struct):
@@ -86,22 +48,6 @@ class TickerResult(msgspec.Struct):
     low_24h: str = ""
 
 
-class CandleResult(msgspec.Struct):
-    """``{"t":"1606292580","v":"2362.32035","c":"19128.1","h":"19128.1","l":"19128.1","o":"19128.1","n":"1m_BTC_USDT","a":"3.8283",
-    "w":true}``: ``v`` is quote volume, ``a`` base volume; frames of 2021 have neither ``a`` nor ``w``.
-    """
-
-    t: int
-    v: float
-    c: float
-    h: float
-    l: float  # noqa: E741  # the venue's name
-    o: float
-    n: str
-    a: float | None = None
-    w: bool | None = None
-
-
 class BookUpdateResult(msgspec.Struct):
     """``{"t":1606294781123,"full":true,"l":"100","e":"depthUpdate","E":1606294781,"s":"BTC_USDT","U":48776301,"u":48776306,
     "b":[["19137.74","0.0001"],["19088.37","0"]],"a":[["19137.75","0.6135"]]}``
@@ -113,20 +59,6 @@ class BookUpdateResult(msgspec.Struct):
     u: int
     b: Levels
     a: Levels
-    full: bool = False
-
-
-class ObuResult(msgspec.Struct):
-    """``{"t":1747054612695,"s":"ob.BTC_USDT.50","U":73777715169,"u":73777715212,"b":[["104024.5","10343"]],"a":[["104027.2","0"]]}``;
-    a whole book has ``"full":true`` and no ``U``; an increment may have no levels at all.
-    """
-
-    t: int
-    s: str
-    u: int
-    U: int | None = None
-    b: Levels = []
-    a: Levels = []
     full: bool = False
 
 
@@ -149,6 +81,10 @@ class RestBook(msgspec.Struct):
     update: int | None = None
 
 
+#: So many decimal places a step has.
+Places = Annotated[int, msgspec.Meta(ge=0, le=32)]
+
+
 class CurrencyPair(msgspec.Struct):
     """``{"id":"ETH_USDT","base":"ETH","quote":"USDT","fee":"0.2","min_base_amount":"0.001","min_quote_amount":"1.0",
     "amount_precision":3,"precision":6,"trade_status":"tradable"}``, of ``GET /spot/currency_pairs``.
@@ -158,157 +94,10 @@ class CurrencyPair(msgspec.Struct):
     base: str
     quote: str
     trade_status: str
-    precision: int
-    amount_precision: int
+    precision: Places
+    amount_precision: Places
     min_base_amount: Decimal | None = None
     min_quote_amount: Decimal | None = None
-
-
-def _trade(result: TradeResult, envelope: Envelope) -> Message:
-    symbol = gateio.unified_pair(result.currency_pair)
-    return Trade(
-        NAME,
-        symbol,
-        str(result.id),
-        result.side,
-        check_positive(result.price, "price", envelope.channel, symbol),
-        check_positive(result.amount, "amount", envelope.channel, symbol),
-        gateio.milliseconds_to_ns(result.create_time_ms),
-    )
-
-
-def _two_sided(result: TwoSidedResult, envelope: Envelope) -> Message:
-    return _book_ticker(result, envelope, result.b, result.B, result.a, result.A)
-
-
-def _one_sided(result: OneSidedResult, envelope: Envelope) -> Message:
-    symbol = gateio.unified_pair(result.s)
-    bid, bid_amount, ask, ask_amount = (_number(text, envelope.channel, symbol) or 0.0 for text in (result.b, result.B, result.a, result.A))
-    return _book_ticker(result, envelope, bid, bid_amount, ask, ask_amount)
-
-
-def _book_ticker(
-    result: TwoSidedResult | OneSidedResult, envelope: Envelope, bid: float, bid_amount: float, ask: float, ask_amount: float
-) -> Message:
-    symbol = gateio.unified_pair(result.s)
-    if not (0.0 <= bid < inf and 0.0 <= bid_amount < inf and 0.0 <= ask < inf and 0.0 <= ask_amount < inf):
-        raise DecodeError("a price or amount is not a finite number of 0 or more", channel=envelope.channel, symbol=symbol)
-    return BookTicker(
-        NAME,
-        symbol,
-        result.u,
-        bid or None,
-        bid_amount if bid else None,
-        ask or None,
-        ask_amount if ask else None,
-        result.t * 1_000_000 if result.t else None,
-    )
-
-
-def _ticker(result: TickerResult, envelope: Envelope) -> Message:
-    symbol = gateio.unified_pair(result.currency_pair)
-    last, bid, ask, high, low, base, quote = (
-        _amount(text, envelope.channel, symbol)
-        for text in (
-            result.last,
-            result.highest_bid,
-            result.lowest_ask,
-            result.high_24h,
-            result.low_24h,
-            result.base_volume,
-            result.quote_volume,
-        )
-    )
-    change = _number(result.change_percentage, envelope.channel, symbol)
-    return Ticker(
-        NAME, symbol, last or None, bid or None, ask or None, high or None, low or None, base, quote, change, envelope.exchange_ns
-    )
-
-
-def _candle(result: CandleResult, envelope: Envelope) -> Message:
-    interval, _, native = result.n.partition("_")
-    symbol = gateio.unified_pair(native)
-    channel = envelope.channel
-    open_, high, low, close = (check_positive(value, "price", channel, symbol) for value in (result.o, result.h, result.l, result.c))
-    for volume in (result.v, result.a):
-        if volume is not None and not 0.0 <= volume < inf:
-            raise DecodeError(f"volume {volume!r} is not a finite number of 0 or more", channel=channel, symbol=symbol)
-    return Candle(
-        NAME, symbol, interval, result.t * 1_000_000_000, open_, high, low, close, result.a, result.v, result.w, envelope.exchange_ns
-    )
-
-
-def _book_update(result: BookUpdateResult, envelope: Envelope) -> Message:
-    return _update(envelope.channel, gateio.unified_pair(result.s), result.U, result.u, result.b, result.a, result.full, result.t)
-
-
-def _obu(result: ObuResult, envelope: Envelope) -> Message:
-    prefix, _, rest = result.s.partition(".")
-    native, _, _ = rest.partition(".")
-    symbol = gateio.unified_pair(native)
-    if prefix != "ob" or (result.U is None and not result.full):
-        raise DecodeError("an increment without its first id", channel=envelope.channel, symbol=symbol)
-    first_id = result.u if result.U is None else result.U
-    return _update(envelope.channel, symbol, first_id, result.u, result.b, result.a, result.full, result.t)
-
-
-def _order_book(result: OrderBookResult, envelope: Envelope) -> Message:
-    symbol = gateio.unified_pair(result.s)
-    return _update(envelope.channel, symbol, result.lastUpdateId, result.lastUpdateId, result.bids, result.asks, True, result.t)
-
-
-def _update(
-    channel: str, symbol: str, first_id: int, last_id: int, bids: Levels, asks: Levels, is_full: bool, time_ms: int | None
-) -> BookUpdate:
-    check_levels(bids, channel, symbol)
-    check_levels(asks, channel, symbol)
-    if first_id > last_id:
-        raise DecodeError(f"ids run backwards, {first_id} to {last_id}", channel=channel, symbol=symbol)
-    return BookUpdate(channel, symbol, first_id, last_id, bids, asks, is_full, None if time_ms is None else time_ms * 1_000_000)
-
-
-def _number(text: str, channel: str, symbol: str) -> float | None:
-    """The double nearest to ``text``, None for an empty text; one grammar for every number, JSON's."""
-    if not text:
-        return None
-    try:
-        value = msgspec.convert(text, float, strict=False)
-    except msgspec.ValidationError:
-        value = inf
-    if not -inf < value < inf:
-        raise DecodeError(f"{text[:32]!r} is not a finite number", channel=channel, symbol=symbol)
-    return value
-
-
-def _amount(text: str, channel: str, symbol: str) -> float | None:
-    value = _number(text, channel, symbol)
-    if value is not None and value < 0.0:
-        raise DecodeError(f"{text[:32]!r} is below 0", channel=channel, symbol=symbol)
-    return value
-
-
-Reader = Callable[[Envelope], Message]
-Result = TypeVar("Result")
-
-
-def _reader(result_type: type[Result], convert: Callable[[Result, Envelope], Message]) -> Reader:
-    decode = msgspec.json.Decoder(result_type, strict=False).decode
-
-    def read(envelope: Envelope) -> Message:
-        return convert(decode(envelope.result), envelope)
-
-    return read
-
-
-_read_two_sided = _reader(TwoSidedResult, _two_sided)
-_read_one_sided = _reader(OneSidedResult, _one_sided)
-
-
-def _read_book_ticker(envelope: Envelope) -> Message:
-    try:
-        return _read_two_sided(envelope)
-    except msgspec.ValidationError:
-        return _read_one_sided(envelope)
 
 
 TRADES = "spot.trades"
@@ -319,69 +108,88 @@ ORDER_BOOK = "spot.order_book"
 ORDER_BOOK_UPDATE = "spot.order_book_update"
 OBU = "spot.obu"
 
-#: By channel: how a push is read. The most frequent channels of a busy market come first; the order does not matter to a dict.
-_READERS: dict[str, Reader] = {
-    ORDER_BOOK_UPDATE: _reader(BookUpdateResult, _book_update),
-    OBU: _reader(ObuResult, _obu),
-    BOOK_TICKER: _read_book_ticker,
-    TRADES: _reader(TradeResult, _trade),
-    TICKERS: _reader(TickerResult, _ticker),
-    CANDLESTICKS: _reader(CandleResult, _candle),
-    ORDER_BOOK: _reader(OrderBookResult, _order_book),
-}
-
 _decode_pairs = msgspec.json.Decoder(list[CurrencyPair], strict=False).decode
 _decode_rest_book = msgspec.json.Decoder(RestBook, strict=False).decode
 
-#: What follows the pair in a request, by channel, and what is asked for when the user names nothing.
-_ONE_PAIR_A_REQUEST: dict[str, Callable[[str, str], list[str]]] = {
-    CANDLESTICKS: lambda pair, option: [option or "1m", pair],
-    ORDER_BOOK: lambda pair, option: [pair, option or "20", "100ms"],
-    ORDER_BOOK_UPDATE: lambda pair, option: [pair, option or "100ms"],
-    OBU: lambda pair, option: [f"ob.{pair}.{option or '50'}"],
-}
 
-
-class GateioSpotCodec:
+class GateioSpotCodec(GateioCodec):
     """The wire format of Gate.io spot, public channels. Pure."""
 
-    def __init__(self) -> None:
-        self.symbols = Symbols(NAME, gateio.unified_pair, gateio.native_pair)
+    name = NAME
+    prefix = "spot."
+    unified = staticmethod(unified_pair)
+    native = staticmethod(native_pair)
+    payloads = {
+        CANDLESTICKS: lambda pair, option: [option or "1m", pair],
+        ORDER_BOOK: lambda pair, option: [pair, option or "20", "100ms"],
+        ORDER_BOOK_UPDATE: lambda pair, option: [pair, option or "100ms"],
+        OBU: lambda pair, option: [f"ob.{pair}.{option or '50'}"],
+    }
 
-    def fresh(self) -> "GateioSpotCodec":
-        """The same wire format with names of its own."""
-        return GateioSpotCodec()
+    def readers(self) -> dict[str, Reader]:
+        """By channel: how a push is read. The most frequent channels of a busy market come first; the order does not matter to a dict."""
+        return {
+            ORDER_BOOK_UPDATE: one(BookUpdateResult, self._book_update),
+            OBU: one(ObuResult, self.obu),
+            BOOK_TICKER: self.book_tickers(),
+            TRADES: one(TradeResult, self._trade),
+            TICKERS: one(TickerResult, self._ticker),
+            CANDLESTICKS: one(CandleResult, self._candle),
+            ORDER_BOOK: one(OrderBookResult, self._order_book),
+        }
 
-    def decode(self, raw_message: bytes | str) -> Sequence[Message]:
-        """Decode one frame into one message, or raise DecodeError and nothing else."""
-        envelope = gateio.open_envelope(raw_message)
-        channel = envelope.channel
-        read = _READERS.get(channel)
-        try:
-            # obu pushes may come without an event.
-            if read is None or (envelope.event != "update" and envelope.event is not None):
-                return (gateio.control_message(envelope, "spot."),)
-            return (read(envelope),)
-        except DecodeError as error:
-            error.channel = channel  # A symbol or a time is read without knowing of which channel it is.
-            raise
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise DecodeError(str(error), channel=channel) from None
+    def _trade(self, result: TradeResult, envelope: Envelope) -> Message:
+        symbol = self._by_native[result.currency_pair]
+        return Trade(
+            NAME,
+            symbol,
+            str(result.id),
+            result.side,
+            check_positive(result.price, "price", envelope.channel, symbol),
+            check_positive(result.amount, "amount", envelope.channel, symbol),
+            milliseconds_to_ns(result.create_time_ms),
+        )
 
-    def decode_snapshot(self, symbol: str, raw: bytes | str) -> BookUpdate:
-        """Decode the answer of ``GET /spot/order_book?currency_pair=...&with_id=true``, or raise DecodeError and nothing else."""
-        try:
-            book = _decode_rest_book(raw)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise DecodeError(f"not an order book: {error}", channel=ORDER_BOOK_UPDATE, symbol=symbol) from None
-        return _update(ORDER_BOOK_UPDATE, symbol, book.id, book.id, book.bids, book.asks, True, book.update)
+    def _ticker(self, result: TickerResult, envelope: Envelope) -> Message:
+        symbol = self._by_native[result.currency_pair]
+        last, bid, ask, high, low, base, quote = (
+            amount(text, envelope.channel, symbol)
+            for text in (
+                result.last,
+                result.highest_bid,
+                result.lowest_ask,
+                result.high_24h,
+                result.low_24h,
+                result.base_volume,
+                result.quote_volume,
+            )
+        )
+        change = number(result.change_percentage, envelope.channel, symbol)
+        return Ticker(
+            NAME, symbol, last or None, bid or None, ask or None, high or None, low or None, base, quote, change, envelope.exchange_ns
+        )
 
-    def decode_instruments(self, raw: bytes | str) -> list[Instrument]:
-        """Decode the answer of ``GET /spot/currency_pairs``, or raise DecodeError and nothing else."""
-        try:
-            pairs = _decode_pairs(raw)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise DecodeError(f"not a list of currency pairs: {error}") from None
+    def _candle(self, result: CandleResult, envelope: Envelope) -> Message:
+        """Quote volume is ``v``."""
+        interval, _, native = result.n.partition("_")
+        return self.bar(result, envelope, interval, native, result.a, result.v)
+
+    def _book_update(self, result: BookUpdateResult, envelope: Envelope) -> Message:
+        symbol = self._by_native[result.s]
+        return book_update(envelope.channel, symbol, result.U, result.u, result.b, result.a, result.full, result.t * 1_000_000)
+
+    def _order_book(self, result: OrderBookResult, envelope: Envelope) -> Message:
+        symbol, book_id = self._by_native[result.s], result.lastUpdateId
+        return book_update(envelope.channel, symbol, book_id, book_id, result.bids, result.asks, True, result.t * 1_000_000)
+
+    def rest_book(self, symbol: str, raw: bytes | str) -> BookUpdate:
+        """The answer of ``GET /spot/order_book?currency_pair=...&with_id=true``; its times are milliseconds."""
+        book = _decode_rest_book(raw)
+        exchange_ns = None if book.update is None else book.update * 1_000_000
+        return book_update(ORDER_BOOK_UPDATE, symbol, book.id, book.id, book.bids, book.asks, True, exchange_ns)
+
+    def instruments(self, raw: bytes | str) -> list[Instrument]:
+        """The answer of ``GET /spot/currency_pairs``."""
         return [
             Instrument(
                 NAME,
@@ -393,38 +201,11 @@ class GateioSpotCodec:
                 InstrumentStatus.TRADING if pair.trade_status == "tradable" else InstrumentStatus.HALTED,
                 Decimal(1).scaleb(-pair.precision),
                 Decimal(1).scaleb(-pair.amount_precision),
-                pair.min_base_amount,
-                pair.min_quote_amount,
+                exact(pair.min_base_amount, "min_base_amount"),
+                exact(pair.min_quote_amount, "min_quote_amount"),
             )
-            for pair in pairs
+            for pair in _decode_pairs(raw)
         ]
-
-    def subscription_requests(
-        self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
-    ) -> list[SubscriptionRequest]:
-        """One request for all pairs, or one for each where the channel wants that. ``id`` must fit in 32 bits.
-
-        ``channel`` may name an option after a colon: ``spot.candlesticks:5m``, ``spot.order_book:10``, ``spot.obu:400``.
-        """
-        name, _, option = channel.partition(":")
-        if name not in _READERS:
-            raise SettingsError(f"unknown channel {name!r}; known: {', '.join(_READERS)}")
-        payload_of = _ONE_PAIR_A_REQUEST.get(name)
-        groups = [tuple(symbols)] if payload_of is None else [(symbol,) for symbol in symbols]
-        requests = []
-        for group in groups:
-            pairs = [gateio.native_pair(symbol) for symbol in group]
-            payload = pairs if payload_of is None else payload_of(pairs[0], option)
-            message: dict[str, object] = {"time": now_s, "channel": name, "event": action, "payload": payload}
-            request = SubscriptionRequest(action, channel, group, message, payload=tuple(payload))
-            if next_id is not None:
-                message["id"] = request.request_id = next_id()
-            requests.append(request)
-        return requests
-
-    def ping_request(self, now_s: int) -> dict[str, object]:
-        """``{"time":1545404023,"channel":"spot.ping"}``"""
-        return {"time": now_s, "channel": "spot.ping"}
 
 
 GATEIO_SPOT = Venue(

@@ -1,0 +1,193 @@
+"""Gate.io USDT futures' answers: to requests over its WebSocket and over REST."""
+
+import re
+from collections.abc import Callable, Mapping
+
+from infrastructure.simulator.exchange import EVERY, PAIRS, Answer
+from infrastructure.simulator.gateio_exchange import GateioExchange, Parsers, Refused, encoded, limit_of
+from infrastructure.simulator.gateio_futures import (
+    BOOK_TICKER,
+    CANDLESTICKS,
+    CHANNELS,
+    DECIMAL,
+    FUNDING_S,
+    LIQUIDATIONS,
+    OBU,
+    ORDER_BOOK,
+    ORDER_BOOK_UPDATE,
+    TICKERS,
+    TRADES,
+    GateioFuturesMarkets,
+    contract_of,
+    funding_text,
+    levels,
+    rest_book,
+    ticker_result,
+    trade_result,
+    whole_book_update,
+    whole_obu,
+)
+from infrastructure.simulator.market import Event, Market, Topic, price_text
+
+#: By frequency of ``futures.order_book_update``: the levels that it may show, the first where a request names none.
+_LEVELS = {"100ms": ("100", "50", "20"), "20ms": ("20",)}
+
+
+class GateioFuturesExchange(GateioExchange):
+    """The exchange as its clients see it."""
+
+    name = "gateio_futures"
+    websocket_path = "/v4/ws/usdt"
+    channels = tuple(CHANNELS)
+    seeded_channel = ORDER_BOOK_UPDATE
+    symbol_form = re.compile(r"[A-Z0-9]+/USDT:USDT")
+    symbol_words = "BASE/USDT:USDT in capitals, such as BTC/USDT:USDT"
+    symbols = tuple(f"{pair}:USDT" for pair in PAIRS)
+    mix = GateioFuturesMarkets.mix
+    pings = False
+    unused_timeout_s = 30.0
+    markets = GateioFuturesMarkets
+    family = "futures"
+    private = (
+        "orders",
+        "usertrades",
+        "liquidates",
+        "auto_deleverages",
+        "position_closes",
+        "balances",
+        "reduce_risk_limits",
+        "positions",
+        "position_adl_rank",
+        "autoorders",
+    )
+    no_request = "request message need json scheme"
+    unknown_pair = "unknown contract"
+    pong = {"result": None}
+    pair_key = "contract"
+    unknown_label = "CONTRACT_NOT_FOUND"
+    book_path = "/api/v4/futures/usdt/order_book"
+
+    @staticmethod
+    def dialect(headers: Mapping[str, str]) -> str:
+        """Exact sizes for whoever asks for them."""
+        return DECIMAL if headers.get("X-Gate-Size-Decimal") == "1" else ""
+
+    @classmethod
+    def unified(cls, native: str) -> str:
+        """``BTC/USDT:USDT``."""
+        return f"{native.replace('_', '/')}:{native.partition('_')[2]}"
+
+    def whole_push(self, topic: Topic, event: Event, now_ms: int, dialect: str = "") -> str | None:
+        """A change of a book as a whole book, on channels that can say so."""
+        if topic.channel == OBU:
+            return whole_obu(event.market, topic.option, now_ms)
+        return whole_book_update(event, topic.option, now_ms, dialect) if topic.channel == ORDER_BOOK_UPDATE else None
+
+    def parsers(self) -> Parsers:
+        """By public channel: what the payload of a request means."""
+        return {
+            TRADES: self.pairs(TRADES),
+            TICKERS: self.pairs(TICKERS),
+            BOOK_TICKER: self.pairs(BOOK_TICKER),
+            CANDLESTICKS: self.candlesticks,
+            LIQUIDATIONS: self._liquidations,
+            ORDER_BOOK_UPDATE: self._order_book_update,
+            ORDER_BOOK: self._order_book,
+            OBU: self._obu_streams,
+        }
+
+    def _liquidations(self, payload: list[str]) -> list[Topic]:
+        return [Topic(LIQUIDATIONS, EVERY if contract == "!all" else self.symbol(contract)) for contract in payload]
+
+    def _order_book_update(self, payload: list[str]) -> list[Topic]:
+        if len(payload) not in (2, 3) or payload[1] not in _LEVELS:
+            raise Refused(2, f"invalid argument: not a contract, a frequency and a level: {payload}")
+        contract, frequency, level = payload if len(payload) == 3 else (*payload, _LEVELS[payload[1]][0])
+        if level not in _LEVELS[frequency]:
+            raise Refused(2, f"provided level not supported: {level}")
+        return [Topic(ORDER_BOOK_UPDATE, self.symbol(contract), f"{frequency}-{level}")]
+
+    def _order_book(self, payload: list[str]) -> list[Topic]:
+        if len(payload) != 3 or payload[2] != "0":
+            raise Refused(2, f"invalid argument: not a contract, a level and 0: {payload}")
+        if payload[1] not in ("100", "50", "20", "10", "5", "1"):
+            raise Refused(2, f"provided level not supported: {payload[1]}")
+        return [Topic(ORDER_BOOK, self.symbol(payload[0]), payload[1])]
+
+    def _obu_streams(self, payload: list[str]) -> list[Topic]:
+        """Streams that do not exist are acknowledged and say nothing."""
+        asked = [stream.split(".") for stream in payload]
+        return [
+            Topic(OBU, self.by_native[parts[1]].symbol, parts[2])
+            for parts in asked
+            if len(parts) == 3 and parts[0] == "ob" and parts[1] in self.by_native and parts[2] in ("50", "400")
+        ]
+
+    def routes(self) -> dict[str, Callable[[Mapping[str, str], int, str], Answer]]:
+        """By path: the answer to a query."""
+        return {
+            "/api/v4/futures/usdt/contracts": self._contracts,
+            "/api/v4/futures/usdt/tickers": self._rest_tickers,
+            "/api/v4/futures/usdt/trades": self._rest_trades,
+        }
+
+    def book_body(self, query: Mapping[str, str], market: Market, limit: int, now_ms: int, dialect: str) -> str:
+        """A REST book."""
+        update_id, bids, asks = self.rest_book(market)
+        sides = levels(bids[:limit], dialect), levels(asks[:limit], dialect)
+        return rest_book(update_id, *sides, now_ms, query.get("with_id") == "true")
+
+    def _contracts(self, query: Mapping[str, str], now_ms: int, dialect: str) -> Answer:
+        return Answer(200, encoded([_contract(market, now_ms, dialect) for market in self.by_native.values()]))
+
+    def _rest_tickers(self, query: Mapping[str, str], now_ms: int, dialect: str) -> Answer:
+        rows = [ticker_result(market, market.numbers["ticker"], now_ms, dialect) for market in self.markets_asked(query)]
+        return Answer(200, f"[{','.join(rows)}]")
+
+    def _rest_trades(self, query: Mapping[str, str], now_ms: int, dialect: str) -> Answer:
+        market, limit = self.market(query), limit_of(query, 100)
+        rows = [trade_result(market, trade, dialect) for trade in reversed(market.prints)][:limit]
+        return Answer(200, f"[{','.join(rows)}]")
+
+
+def _contract(market: Market, now_ms: int, dialect: str) -> dict[str, object]:
+    middle = price_text((max(market.bids) + min(market.asks)) // 2)
+    number = market.numbers["ticker"]
+    return {
+        "name": market.native,
+        "type": "direct",
+        "quanto_multiplier": contract_of(market).multiplier,
+        "ref_discount_rate": "0",
+        "order_price_deviate": "0.2",
+        "maintenance_rate": "0.005",
+        "mark_type": "index",
+        "last_price": price_text(market.day.close),
+        "mark_price": middle,
+        "index_price": middle,
+        "funding_rate": funding_text(number),
+        "funding_rate_indicative": funding_text(number),
+        "funding_interval": FUNDING_S,
+        "funding_offset": 0,
+        "funding_next_apply": now_ms // 1000 - now_ms // 1000 % FUNDING_S + FUNDING_S,
+        "mark_price_round": "0.001",
+        "order_price_round": "0.01",
+        "order_size_min": "0.00000001" if dialect else 1,
+        "order_size_max": "1000000" if dialect else 1_000_000,
+        "enable_decimal": True,
+        "in_delisting": False,
+        "status": "trading",
+        "risk_limit_base": "1000000",
+        "risk_limit_step": "1000000",
+        "risk_limit_max": "8000000",
+        "interest_rate": "0.0003",
+        "ref_rebate_rate": "0.2",
+        "taker_fee_rate": "0.0005",
+        "maker_fee_rate": "0.0002",
+        "leverage_min": "1",
+        "leverage_max": "100",
+        "config_change_time": 1_609_899_548,
+        "create_time": 1_546_300_800,
+        "orders_limit": 50,
+        "orderbook_id": market.update_id,
+        "trade_id": market.prints[-1].trade_id if market.prints else 0,
+    }
