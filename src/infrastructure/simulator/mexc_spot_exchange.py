@@ -39,6 +39,8 @@ class MexcSpotExchange(Exchange):
     channels = tuple(CHANNELS)
     #: Its clients begin with a REST book.
     seeded_channel = DEPTH
+    #: Nothing says that it does; clients have a ping of their own.
+    pings = False
     unused_timeout_s = 30.0
     quiet_timeout_s = 60.0
     most_messages_per_s = 100

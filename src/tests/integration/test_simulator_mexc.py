@@ -20,7 +20,7 @@ from infrastructure.errors import SettingsError
 from infrastructure.simulator import connection as simulated_connection
 from infrastructure.simulator.exchange import EVERY, Exchange
 from infrastructure.simulator.gateio_spot_exchange import GateioSpotExchange
-from infrastructure.simulator.market import LEAP, Topic, hidden_number
+from infrastructure.simulator.market import FALL, LEAP, Topic, hidden_number
 from infrastructure.simulator.mexc_spot_exchange import MOST_SUBSCRIPTIONS, MexcSpotExchange
 from infrastructure.simulator.server import Simulator
 from tests.harness.mexc_schema import read_push
@@ -375,7 +375,8 @@ class TestLimits:
 
     def test_a_connection_without_data_is_dropped_unless_its_client_pings(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(MexcSpotExchange, "quiet_timeout_s", 0.5)
-        # The protocol's own pings are no data.
+        # The protocol's own pings would be no data.
+        monkeypatch.setattr(MexcSpotExchange, "pings", True)
         monkeypatch.setattr(simulated_connection, "PING_EVERY_S", 0.05)
 
         async def test() -> None:
@@ -699,6 +700,62 @@ class TestFaults:
                 await client.rest_is_here()
                 client.frames.clear()
                 await client.read(lambda: any("tradeId" in str(frame) for frame in client.frames))
+
+        run(test())
+
+    def test_corrupt_is_a_wrong_top_that_the_ticker_of_the_same_version_tells(self) -> None:
+        async def test() -> None:
+            async with exchange("corrupt=5", is_paused=True) as client:
+                book = Book(await client.get("/api/v3/depth?symbol=BTCUSDT&limit=5000"))
+                await client.subscribe(f"{DEPTH}@BTCUSDT", f"{BOOK_TICKER}@BTCUSDT")
+                await client.post("resume")
+                # Once a push was wrong, a level may stay so: only the first one is held against a right book.
+                for place in range(2000):
+                    await client.read_frames(place + 1)
+                    body = body_of(client.frames[place])
+                    if "version" not in body:
+                        book.take(body)
+                        continue
+                    assert int(body["version"]) == book.last
+                    best = [side[0] for side in book.levels]
+                    shown = [(float(body[f"{side}Price"]), float(body[f"{side}Quantity"])) for side in ("bid", "ask")]
+                    if best != shown:
+                        break
+                assert place < 1999 and book.holes == 0 and (await faults(client))["corrupt"] >= 1
+
+        run(test())
+
+    def test_one_sided_changes_have_no_bids(self) -> None:
+        async def test() -> None:
+            async with exchange("one-sided=BTC/USDT") as client:
+                book = await follow(client)
+                assert not any("bids" in body_of(frame) for frame in client.frames) and book.asks and book.holes == 0
+
+        run(test())
+
+    def test_reset_lets_versions_begin_anew_far_below(self) -> None:
+        async def test() -> None:
+            async with exchange("reset=20") as client:
+                await client.subscribe(f"{DEPTH}@BTCUSDT")
+                versions = [int(body_of(frame)["fromVersion"]) for frame in await client.read_frames(300)]
+                falls = [earlier - later for earlier, later in zip(versions, versions[1:], strict=False) if later < earlier]
+                assert falls and min(falls) > FALL // 2
+
+        run(test())
+
+    def test_replay_begins_with_trades_that_were_sent_before(self) -> None:
+        async def test() -> None:
+            async with exchange("replay=5") as client:
+                await client.subscribe(f"{DEALS}@BTCUSDT")
+                await client.read_frames(50)
+                async with client.http.ws_connect(f"{PATH}?log=test") as socket:
+                    other = Client(client.http, socket)
+                    await other.subscribe(f"{DEALS}@BTCUSDT")
+                    frames = await other.read_frames(20)
+                    await client.rest_is_here()
+                seen = [body_of(frame)["deals"][0]["tradeId"] for frame in frames]
+                first = [body_of(frame)["deals"][0]["tradeId"] for frame in client.frames]
+                assert seen[0] in first and len(set(seen)) == 20 and (await faults(client))["replay"] == 5
 
         run(test())
 
