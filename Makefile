@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INTEROP := .venv-interop
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+MESSAGES := $(wildcard src/infrastructure/exchanges/*/*.proto)
 ARGS ?=
 
 .PHONY: help setup demo test check bench soak soak-live interop lock clean
@@ -14,7 +15,7 @@ help: ## list the targets
 
 setup: $(VENV)/.ready ## make .venv with locked versions
 
-$(VENV)/.ready: requirements.lock pyproject.toml
+$(VENV)/.ready: requirements.lock pyproject.toml setup.py $(MESSAGES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -57,3 +58,4 @@ lock: setup ## resolve the versions anew
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(INTEROP) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -f $(MESSAGES:.proto=_pb2.py) $(MESSAGES:.proto=_pb2.pyi)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from infrastructure.errors import UnknownVenue
 from infrastructure.exchanges.gateio.futures import GATEIO_FUTURES
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
+from infrastructure.exchanges.mexc.spot import MEXC_SPOT
 from infrastructure.venue import Venue
 
-VENUES: Mapping[str, Venue] = {venue.name: venue for venue in (GATEIO_SPOT, GATEIO_FUTURES)}
+VENUES: Mapping[str, Venue] = {venue.name: venue for venue in (GATEIO_SPOT, GATEIO_FUTURES, MEXC_SPOT)}
 
 
 def venue_named(name: str) -> Venue:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from infrastructure.cli import main
+from infrastructure.exchanges import VENUES
 from tests.harness.captures import ROOT
 
 TICKRAIL = Path(sys.executable).with_name("tickrail")
@@ -121,7 +122,7 @@ def test_a_replay_for_people_ends_with_the_digest() -> None:
 WRONG: dict[tuple[object, ...], str] = {
     ("replay", "nowhere.jsonl"): "nowhere.jsonl: cannot be read: No such file or directory",
     ("replay", "README.md"): "README.md:1: JSON is malformed: invalid character (byte 0)",
-    ("replay", EXAMPLE, "--venue", "nope"): "unknown venue 'nope'; known: gateio_spot",
+    ("replay", EXAMPLE, "--venue", "nope"): f"unknown venue 'nope'; known: {', '.join(VENUES)}",
     ("run", "--config", "nowhere.toml"): "nowhere.toml: cannot be read: No such file or directory",
     ("run", "--config", "README.md"): "README.md: not TOML: Expected '=' after a key in a key/value pair (at line 3, column 9)",
 }

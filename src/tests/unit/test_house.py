@@ -26,8 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("book",),
     ("book_sync",),
     ("session",),
-    ("callbacks", "canonical", "exchanges.numbers", "networking.address", "networking.retry_after"),
-    ("exchanges.gateio", "networking.websocket.route", "networking.websocket.settings"),
+    ("callbacks", "canonical", "exchanges.numbers", "exchanges.sequence", "networking.address", "networking.retry_after"),
+    ("exchanges.gateio", "exchanges.mexc", "networking.websocket.route", "networking.websocket.settings"),
     (
         "exchanges.__init__",
         "networking.http",
@@ -232,9 +232,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("wheel")
     project = folder / "project"
     project.mkdir()
-    for name in ("pyproject.toml", "LICENSE", "README.md"):
+    for name in ("pyproject.toml", "setup.py", "LICENSE", "README.md"):
         shutil.copy(ROOT / name, project)
-    shutil.copytree(SRC, project / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(SRC, project / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*_pb2.py*"))
     build = [
         sys.executable,
         "-m",

@@ -1,0 +1,1 @@
+"""MEXC: wire formats, requests, names. Pure."""
