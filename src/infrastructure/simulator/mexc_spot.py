@@ -268,6 +268,12 @@ def rest_book(update_id: int, bids: Ranked, asks: Ranked, now_ms: int) -> str:
     return '{{"lastUpdateId":{},"bids":[{}],"asks":[{}],"timestamp":{}}}'.format(update_id, *sides, now_ms)
 
 
+def exchange_info(markets: Iterable[Market], now_ms: int) -> str:
+    """The answer of ``GET /api/v3/exchangeInfo``."""
+    rows = [_instrument(market) for market in markets]
+    return encoded({"timezone": "CST", "serverTime": now_ms, "rateLimits": [], "exchangeFilters": [], "symbols": rows})
+
+
 def padded(side: Ranked) -> list[tuple[str, str]]:
     """Levels as whole books have them: prices and amounts with all the digits that the pair has."""
     return [(price_text(tick), f"{lots / LOTS:.{DIGITS}f}") for tick, lots in side]
@@ -278,6 +284,35 @@ def change_text(market: Market) -> str:
     day = market.day
     # Nothing is subtracted from 0, so that what rounds to nothing has no sign.
     return unpadded(f"{round((day.close - day.open) / day.open, 4) + 0.0:.4f}")
+
+
+def _instrument(market: Market) -> dict[str, object]:
+    base, quote = market.symbol.split("/")
+    return {
+        "symbol": market.native,
+        "status": "1",
+        "baseAsset": base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": quote,
+        "quotePrecision": 2,
+        "quoteAssetPrecision": 2,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": ["LIMIT", "MARKET", "LIMIT_MAKER"],
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "quoteAmountPrecision": "1",
+        "baseSizePrecision": "0.0001",
+        "permissions": ["SPOT"],
+        "filters": [],
+        "maxQuoteAmount": "5000000",
+        "makerCommission": "0",
+        "takerCommission": "0.0005",
+        "quoteAmountPrecisionMarket": "1",
+        "maxQuoteAmountMarket": "100000",
+        "fullName": base,
+        "tradeSideType": 1,
+    }
 
 
 def _sent(channel: str, market: Market, option: str, now_ms: int) -> bytes:
@@ -418,6 +453,10 @@ class MexcSpotMarkets:
         market = self.markets[symbol]
         return rest_book(market.update_id, *market.ranked(), self._now_ms).encode()
 
+    def instruments(self) -> bytes:
+        """The REST answer with what is traded."""
+        return exchange_info(self.markets.values(), self._now_ms).encode()
+
     def make(self, market: Market, kind: str) -> Sent:
         """The next frame of this pair and kind."""
         return self._sent(self._trading.make(market, kind, self._now_ms))
@@ -431,4 +470,9 @@ class MexcSpotMarkets:
 
 def answer(number: int, message: str) -> str:
     """An answer to a request; whether it is an error, only ``message`` tells: the code is 0 all the same."""
-    return json.dumps({"id": number, "code": 0, "msg": message}, separators=(",", ":"), ensure_ascii=False)
+    return encoded({"id": number, "code": 0, "msg": message})
+
+
+def encoded(value: object) -> str:
+    """JSON as the exchange writes it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

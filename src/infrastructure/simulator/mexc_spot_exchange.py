@@ -16,6 +16,8 @@ from infrastructure.simulator.mexc_spot import (
     answer,
     bodyless,
     change_text,
+    encoded,
+    exchange_info,
     fields,
     mini_tickers,
     padded,
@@ -168,8 +170,7 @@ class MexcSpotExchange(Exchange):
         for name in named:
             if name not in self.by_native:
                 return _error(400, 10007, f"bad symbol: {name}")
-        rows = [_instrument(self.by_native[name]) for name in named]
-        return Answer(200, _encode({"timezone": "CST", "serverTime": now_ms, "rateLimits": [], "exchangeFilters": [], "symbols": rows}))
+        return Answer(200, exchange_info([self.by_native[name] for name in named], now_ms))
 
     def _depth(self, query: Mapping[str, str], now_ms: int) -> Answer:
         market, limit = self._market(query), _limit(query, 100, DEPTH_LIMIT)
@@ -182,9 +183,9 @@ class MexcSpotExchange(Exchange):
 
     def _tickers(self, query: Mapping[str, str], now_ms: int) -> Answer:
         if "symbol" not in query:
-            return Answer(200, _encode([_ticker(market, now_ms) for market in self.by_native.values()]))
+            return Answer(200, encoded([_ticker(market, now_ms) for market in self.by_native.values()]))
         market = self._market(query)
-        return market if isinstance(market, Answer) else Answer(200, _encode(_ticker(market, now_ms)))
+        return market if isinstance(market, Answer) else Answer(200, encoded(_ticker(market, now_ms)))
 
     def _trades(self, query: Mapping[str, str], now_ms: int) -> Answer:
         market, limit = self._market(query), _limit(query, 500, 1000)
@@ -192,7 +193,7 @@ class MexcSpotExchange(Exchange):
             return market
         if limit is None:
             return _error(400, 33333, f"param error: limit {query['limit']}")
-        return Answer(200, _encode([_trade(trade) for trade in reversed(market.prints)][:limit]))
+        return Answer(200, encoded([_trade(trade) for trade in reversed(market.prints)][:limit]))
 
     def _market(self, query: Mapping[str, str]) -> Market | Answer:
         """The market that a request names, or what is wrong with it."""
@@ -205,35 +206,6 @@ def unified(native: str) -> str | None:
     """The pair of a recording that the exchange calls so, told by how its name ends; None if it ends in nothing known."""
     quote = next((quote for quote in QUOTES if native.endswith(quote) and native != quote), None)
     return None if quote is None else f"{native.removesuffix(quote)}/{quote}"
-
-
-def _instrument(market: Market) -> dict[str, object]:
-    base, quote = market.symbol.split("/")
-    return {
-        "symbol": market.native,
-        "status": "1",
-        "baseAsset": base,
-        "baseAssetPrecision": 8,
-        "quoteAsset": quote,
-        "quotePrecision": 2,
-        "quoteAssetPrecision": 2,
-        "baseCommissionPrecision": 8,
-        "quoteCommissionPrecision": 8,
-        "orderTypes": ["LIMIT", "MARKET", "LIMIT_MAKER"],
-        "isSpotTradingAllowed": True,
-        "isMarginTradingAllowed": False,
-        "quoteAmountPrecision": "1",
-        "baseSizePrecision": "0.0001",
-        "permissions": ["SPOT"],
-        "filters": [],
-        "maxQuoteAmount": "5000000",
-        "makerCommission": "0",
-        "takerCommission": "0.0005",
-        "quoteAmountPrecisionMarket": "1",
-        "maxQuoteAmountMarket": "100000",
-        "fullName": base,
-        "tradeSideType": 1,
-    }
 
 
 def _ticker(market: Market, now_ms: int) -> dict[str, object]:
@@ -284,8 +256,4 @@ def _limit(query: Mapping[str, str], default: int, most: int) -> int | None:
 
 
 def _error(status: int, code: int, message: str) -> Answer:
-    return Answer(status, _encode({"code": code, "msg": message}))
-
-
-def _encode(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    return Answer(status, encoded({"code": code, "msg": message}))
