@@ -16,15 +16,29 @@ from infrastructure.replay import CALLBACK_NAMES, ReplaySummary, replay
 from infrastructure.simulator.launch import SideChannel, simulated_exchange
 from tests.harness.captures import ROOT
 from tests.harness.live import until
+from tests.harness.mexc_schema import read_push
 from tests.harness.variants import VARIANTS, Variant
 
-VENUE = "gateio_spot"
 SWITCH_EVERY_S = 0.003
 #: So that there are frames between any two switches, and reads end in the middle of frames.
 SLOWLY = "drip=200000"
 
 
-def recorded_streams(lines: list[CaptureLine]) -> dict[str, list[str]]:
+Streams = dict[str, list[str]]
+
+
+def pushed_streams(lines: list[CaptureLine]) -> Streams:
+    """The symbols of each native channel whose frames say whose they are in their first two texts."""
+    streams: dict[str, dict[str, None]] = {}
+    for line in lines:
+        if line.hex is not None:
+            push = read_push(line.frame)
+            channel = "@".join(push["channel"].split("@")[:2])
+            streams.setdefault(channel, {})[push["symbol"].replace("USDT", "/USDT")] = None
+    return {channel: list(symbols) for channel, symbols in streams.items()}
+
+
+def recorded_streams(lines: list[CaptureLine]) -> Streams:
     """The symbols of each native channel that the recording's requests name, or its pushes where it has none."""
     requests = [json.loads(line.frame) for line in lines if line.dir == "out"]
     pushes = [frame for line in lines if line.dir == "in" and (frame := json.loads(line.frame))["event"] == "update"]
@@ -45,17 +59,16 @@ async def switching(feed: WebSocketManager) -> None:
 
 async def served(
     exchange: SideChannel,
-    lines: list[CaptureLine],
+    streams: Streams,
     reference: ReplaySummary,
     variant: Variant,
     meanwhile: Callable[[WebSocketManager], Coroutine[Any, Any, None]] | None = None,
 ) -> WebSocketManager:
     """Read the whole recording off the socket and hold it against its replay."""
-    streams = recorded_streams(lines)
     digest = EventDigest()
     callbacks: dict[str, Any] = dict.fromkeys(CALLBACK_NAMES, digest.add)
     async with open_feed(
-        VENUE,
+        exchange.venue,
         architecture=variant.architecture,
         adapted=variant.adapted,
         websocket_url=exchange.websocket_url,
@@ -79,16 +92,17 @@ async def served(
     return feed
 
 
-def check(path: Path) -> None:
+def check(path: Path, venue: str = "gateio_spot", streams_of: Callable[[list[CaptureLine]], Streams] = recorded_streams) -> None:
     lines = read_capture(path)
+    streams = streams_of(lines)
 
     async def main() -> None:
-        reference = await replay(lines, VENUE, Architecture.DIRECT)
-        async with simulated_exchange(VENUE, "--capture", str(path)) as exchange:
+        reference = await replay(lines, venue, Architecture.DIRECT)
+        async with simulated_exchange(venue, "--capture", str(path)) as exchange:
             for variant in VARIANTS:
-                await served(exchange, lines, reference, variant)
+                await served(exchange, streams, reference, variant)
             await exchange.fault(SLOWLY)
-            feed = await served(exchange, lines, reference, VARIANTS[0], switching)
+            feed = await served(exchange, streams, reference, VARIANTS[0], switching)
             assert feed.switches > 20
 
     asyncio.run(main())
@@ -96,6 +110,10 @@ def check(path: Path) -> None:
 
 def test_the_shipped_capture() -> None:
     check(ROOT / "examples" / "gateio_spot.jsonl")
+
+
+def test_a_shipped_capture_of_binary_frames() -> None:
+    check(ROOT / "examples" / "mexc_spot.jsonl", "mexc_spot", pushed_streams)
 
 
 def test_the_real_capture(captures: Path) -> None:
