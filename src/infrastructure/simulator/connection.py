@@ -77,6 +77,8 @@ class Connection:
         self.log_name = log_name
         self.log = log
         self.opened = self.subscribed = time.monotonic()
+        #: When either side last sent anything.
+        self.stirred = self.opened
         self.next_ping = self.opened + PING_EVERY_S
         #: By event, of the channels' requests; and when the last of them came, in monotonic seconds, with how many subscriptions began.
         self.requests: Counter[str] = Counter()
@@ -149,6 +151,7 @@ class Connection:
             del self._dripping[:due]
         self._written = now
         if data and self.is_open:
+            self.stirred = now
             self._transport.write(data)
 
     async def round_trip(self) -> None:

@@ -84,9 +84,10 @@ class Exchange(ABC):
     symbols: ClassVar[Sequence[str]] = PAIRS
     #: Whether it pings its clients.
     pings: ClassVar[bool] = True
-    #: A connection that never had a subscription is dropped after so long.
+    #: A connection is dropped that has had no subscription so long after it opened, or on which neither side sent anything for so long.
     unused_timeout_s: ClassVar[float] = inf
-    #: And one on which nothing has gone to the client for so long, no answer either.
+    silence_timeout_s: ClassVar[float] = inf
+    #: And one on which nothing but the protocol's pings and pongs went to the client for so long.
     quiet_timeout_s: ClassVar[float] = inf
     #: And one whose client sends more than so many messages within a second.
     most_messages_per_s: ClassVar[float] = inf

@@ -198,7 +198,7 @@ def funding_text(number: int) -> str:
 def candle(event: Event, option: str, now_ms: int, dialect: str) -> str:
     """The candle of now, or the one that has just ended: ``v`` in contracts, ``a`` in base currency."""
     market = event.market
-    bar, is_finished = market.bar(INTERVALS[option], now_ms // 1000)
+    bar, is_finished = market.bar(INTERVALS[option], now_ms // 1000, event.number)
     volume = bar.volume - bar.volume % UNITS + event.number % UNITS
     result = (
         f'[{{"t":{bar.start_s},"v":{size(volume, dialect)},"c":"{price_text(bar.close)}","h":"{price_text(bar.high)}",'

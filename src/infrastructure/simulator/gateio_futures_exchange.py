@@ -45,7 +45,7 @@ class GateioFuturesExchange(GateioExchange):
     symbols = tuple(f"{pair}:USDT" for pair in PAIRS)
     mix = GateioFuturesMarkets.mix
     pings = False
-    unused_timeout_s = 30.0
+    silence_timeout_s = 30.0
     markets = GateioFuturesMarkets
     family = "futures"
     private = (

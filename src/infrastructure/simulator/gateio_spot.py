@@ -110,7 +110,7 @@ def ticker_result(market: Market, volume: str) -> str:
 
 def candle(event: Event, option: str, now_ms: int, dialect: str) -> str:
     """The candle of now, or the one that has just ended."""
-    bar, is_finished = event.market.bar(INTERVALS[option], now_ms // 1000)
+    bar, is_finished = event.market.bar(INTERVALS[option], now_ms // 1000, event.number)
     result = (
         f'{{"t":"{bar.start_s}","v":"{turnover_text(bar.turnover)}","c":"{price_text(bar.close)}","h":"{price_text(bar.high)}",'
         f'"l":"{price_text(bar.low)}","o":"{price_text(bar.open)}","n":"{option}_{event.market.native}",'

@@ -131,6 +131,8 @@ class Market:
         self.prints: deque[Print] = deque(maxlen=PRINTS)
         self._bars: dict[int, Bar] = {}
         self._finished: dict[int, Bar] = {}
+        #: By length: the number of the candle that was shown last, and that candle.
+        self._shown: dict[int, tuple[int | None, tuple[Bar, bool]]] = {}
         self._next_roll_s = 0
 
     def ranked(self) -> tuple[Ranked, Ranked]:
@@ -207,8 +209,15 @@ class Market:
             bar.add(tick, units)
         return trade
 
-    def bar(self, seconds: int, now_s: int) -> tuple[Bar, bool]:
-        """The candle of now, or once the one before it, and whether it is finished."""
+    def bar(self, seconds: int, now_s: int, number: int | None = None) -> tuple[Bar, bool]:
+        """The candle of now, or once the one before it, and whether it is finished; of one ``number`` always the same."""
+        last_number, shown = self._shown.get(seconds, (None, None))
+        if shown is None or number is None or last_number != number:
+            shown = self._next_bar(seconds, now_s)
+            self._shown[seconds] = number, shown
+        return shown
+
+    def _next_bar(self, seconds: int, now_s: int) -> tuple[Bar, bool]:
         self._roll(now_s)
         finished = self._finished.pop(seconds, None)
         return (self._bars[seconds], False) if finished is None else (finished, True)

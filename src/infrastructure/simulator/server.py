@@ -335,6 +335,8 @@ class Simulator:
             return
         elif not connection.client.begun and now - connection.opened >= self.exchange.unused_timeout_s:
             self._end(connection, "unused")
+        elif now - connection.stirred >= self.exchange.silence_timeout_s:
+            self._end(connection, "silence")
         elif connection.quiet_s(now) >= self.exchange.quiet_timeout_s:
             self._end(connection, "quiet")
 
@@ -378,6 +380,7 @@ class Simulator:
     async def _read(self, connection: Connection) -> None:
         while True:
             message = await connection.websocket.receive()
+            connection.stirred = time.monotonic()
             if connection.closing is not None:
                 await connection.closing
                 return

@@ -6,20 +6,22 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.errors import DecodeError
-from infrastructure.events import BookTicker, Candle, Ticker, Trade
-from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
+from infrastructure.events import BookTicker, Candle, Liquidation, Ticker, Trade
+from infrastructure.exchanges import VENUES
 from infrastructure.venue import BookUpdate, Message, check_symbol
-from tests.harness import frames
+from tests.harness import frames, futures_frames
 from tests.harness.effort import effort
-from tests.harness.frames import PONG, SYMBOL
 from tests.harness.verdict import agreed_verdict
 
 LEVELS = ([(100, 1), (99.5, 0)], [(101, 2)])
-VALID = [
+SPOT, FUTURES = "gateio_spot", "gateio_futures"
+#: Frames with numbers in them.
+SPOT_NUMBERS = [
     frames.trade(1),
     frames.book_ticker(1),
     frames.book_ticker(1, bid=""),
@@ -30,16 +32,43 @@ VALID = [
     frames.obu(5, 6, *LEVELS),
     frames.obu(None, 6, *LEVELS, full=True),
     frames.whole_book(6, *LEVELS),
+]
+FUTURES_NUMBERS = [
+    futures_frames.trade(1),
+    futures_frames.trade(1, amount=3, side="sell"),
+    futures_frames.book_ticker(1),
+    futures_frames.book_ticker(1, bid=""),
+    futures_frames.ticker(),
+    futures_frames.candle(),
+    futures_frames.liquidation(),
+    futures_frames.update(5, 6, *LEVELS),
+    futures_frames.update(6, 6, *LEVELS, full=True),
+    futures_frames.obu(5, 6, *LEVELS),
+    futures_frames.obu(None, 6, *LEVELS, full=True),
+    futures_frames.whole_book(6, *LEVELS),
+    futures_frames.changes(6, (100, 1), (101, -2)),
+]
+ANSWERS = [
     frames.acknowledgement(),
     frames.acknowledgement(error={"code": 2, "message": "unknown currency pair: NOPE_USDT"}),
     frames.push("spot.system", {"type": "upgrade"}),
+    frames.push("futures.system", {"type": "upgrade"}),
     frames.push("spot.orders", [{"id": "1"}]),
-    PONG,
+    frames.PONG,
+    futures_frames.PONG,
 ]
-#: Those with numbers in them.
-NUMBERS = VALID[:10]
-REST_BOOK = frames.rest_book(7, *LEVELS)
-KEYS = sorted({key for raw in (*VALID, REST_BOOK) for key in re.findall(r'"(\w+)":', raw.decode())})
+#: By venue: frames of the other one stand among them, which are unknown.
+NUMBERS = {SPOT: SPOT_NUMBERS, FUTURES: FUTURES_NUMBERS}
+VALID = [*SPOT_NUMBERS, *FUTURES_NUMBERS, *ANSWERS]
+REST_BOOKS = {SPOT: frames.rest_book(7, *LEVELS), FUTURES: futures_frames.rest_book(7, *LEVELS)}
+REST_LISTS = {
+    SPOT: b"""[{"id":"ETH_USDT","base":"ETH","quote":"USDT","min_base_amount":"0.001","amount_precision":3,"precision":6,"""
+    b""""trade_status":"tradable"}]""",
+    FUTURES: json.dumps([futures_frames.contract(), futures_frames.contract("ETH_USDT")]).encode(),
+}
+SYMBOLS = {SPOT: frames.SYMBOL, FUTURES: futures_frames.SYMBOL}
+EACH_VENUE = pytest.mark.parametrize("venue", [SPOT, FUTURES])
+KEYS = sorted({key for raw in (*VALID, *REST_BOOKS.values(), *REST_LISTS.values()) for key in re.findall(r'"(\w+)":', raw.decode())})
 
 SCALARS = st.one_of(
     st.none(),
@@ -48,7 +77,10 @@ SCALARS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(max_size=8),
     st.sampled_from(
-        ["nan", "inf", "-1", "0", "1e400", "", "BTC_USDT", "ob.BTC_USDT.50", "buy", "update", "subscribe", "spot.trades", "100"]
+        [
+            *("nan", "inf", "-1", "0", "1e400", "", "BTC_USDT", "ob.BTC_USDT.50", "buy", "update", "all", "subscribe", "100", "sNaN"),
+            *("spot.trades", "futures.trades", "futures.tickers"),
+        ]
     ),
 )
 JSON = st.recursive(
@@ -132,19 +164,19 @@ def assert_sound(message: Message) -> None:
         assert message.first_id <= message.last_id
         for price, amount in (*message.bids, *message.asks):
             assert isfinite(price) and isfinite(amount) and price > 0 and amount >= 0
-    elif isinstance(message, Trade | BookTicker | Ticker | Candle):
+    elif isinstance(message, Trade | BookTicker | Ticker | Candle | Liquidation):
         check_symbol(message.symbol)
         fields = {name: getattr(message, name) for name in message.__struct_fields__}
         numbers = {name: value for name, value in fields.items() if isinstance(value, float)}
         assert all(isfinite(value) for value in numbers.values())
-        assert all(value >= 0 for name, value in numbers.items() if name != "change_percent")
+        assert all(value >= 0 for name, value in numbers.items() if name not in ("change_percent", "funding_rate"))
     else:
         assert message.is_control
 
 
-def decode(raw: bytes | str) -> None:
+def decode(raw: bytes | str, venue: str) -> None:
     try:
-        messages = GATEIO_SPOT.codec.decode(raw)
+        messages = VENUES[venue].codec.decode(raw)
     except DecodeError:
         return
     assert len(messages) >= 1
@@ -153,76 +185,100 @@ def decode(raw: bytes | str) -> None:
         assert_sound(message)
 
 
-def decode_snapshot(raw: bytes | str) -> None:
+def decode_snapshot(raw: bytes | str, venue: str) -> None:
     try:
-        book = GATEIO_SPOT.codec.decode_snapshot(SYMBOL, raw)
+        book = VENUES[venue].codec.decode_snapshot(SYMBOLS[venue], raw)
     except DecodeError:
         return
     assert book.is_full
     assert_sound(book)
 
 
+def decode_instruments(raw: bytes | str, venue: str) -> None:
+    try:
+        instruments = VENUES[venue].codec.decode_instruments(raw)
+    except DecodeError:
+        return
+    for instrument in instruments:
+        sizes = (instrument.tick_size, instrument.lot_size, instrument.min_amount, instrument.min_notional, instrument.contract_size)
+        assert all(size is None or (size.is_finite() and size >= 0) for size in sizes)
+        assert isfinite(instrument.base_amount(1.0)) and instrument.contract_size != 0
+
+
 ANY_STRING = st.text(st.characters(exclude_categories=()), max_size=60)
 
 
+@EACH_VENUE
 @given(raw=st.binary(max_size=200) | ANY_STRING)
-@effort(400)
-def test_any_bytes_or_text_give_messages_or_a_decode_error(raw: bytes | str) -> None:
-    decode(raw)
-    decode_snapshot(raw)
+@effort(200)
+def test_any_bytes_or_text_give_messages_or_a_decode_error(venue: str, raw: bytes | str) -> None:
+    decode(raw, venue)
+    decode_snapshot(raw, venue)
+    decode_instruments(raw, venue)
 
 
+@EACH_VENUE
 @given(raw=mutated())
 @effort(700)
-def test_a_damaged_frame_gives_messages_or_a_decode_error(raw: bytes) -> None:
-    decode(raw)
+def test_a_damaged_frame_gives_messages_or_a_decode_error(venue: str, raw: bytes) -> None:
+    decode(raw, venue)
 
 
-@given(raw=st.builds(lambda raw, mutate: mutate(raw), st.sampled_from(NUMBERS), st.builds(replace_value, PLACES, SCALARS)))
+@EACH_VENUE
+@given(data=st.data(), mutate=st.builds(replace_value, PLACES, SCALARS))
 @effort(1000)
-def test_another_value_anywhere_gives_messages_or_a_decode_error(raw: bytes) -> None:
-    decode(raw)
+def test_another_value_anywhere_gives_messages_or_a_decode_error(venue: str, data: st.DataObject, mutate: Mutation) -> None:
+    decode(mutate(data.draw(st.sampled_from(NUMBERS[venue]))), venue)
 
 
-@given(raw=mutated(REST_BOOK))
+@EACH_VENUE
+@given(data=st.data())
 @effort(300)
-def test_a_damaged_rest_book_gives_a_book_or_a_decode_error(raw: bytes) -> None:
-    decode_snapshot(raw)
+def test_a_damaged_rest_answer_gives_what_it_holds_or_a_decode_error(venue: str, data: st.DataObject) -> None:
+    decode_snapshot(data.draw(mutated(REST_BOOKS[venue])), venue)
+    decode_instruments(data.draw(mutated(REST_LISTS[venue])), venue)
 
 
-@given(frame=st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8), channel=st.sampled_from([*GATEIO_SPOT.channels, "spot.pong"]))
+@EACH_VENUE
+@given(data=st.data(), frame=st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8))
 @effort(250)
-def test_a_frame_of_any_shape_gives_messages_or_a_decode_error(frame: dict[str, Any], channel: str) -> None:
-    decode(json.dumps({"channel": channel} | frame))
-    decode(json.dumps({"channel": channel, "event": "update", "result": frame}))
-    decode_snapshot(json.dumps(frame))
+def test_a_frame_of_any_shape_gives_messages_or_a_decode_error(venue: str, data: st.DataObject, frame: dict[str, Any]) -> None:
+    channel = data.draw(st.sampled_from([*VENUES[venue].channels, "spot.pong", "futures.pong"]))
+    decode(json.dumps({"channel": channel} | frame), venue)
+    for event in ("update", "all"):
+        decode(json.dumps({"channel": channel, "event": event, "result": frame}), venue)
+        decode(json.dumps({"channel": channel, "event": event, "result": [frame]}), venue)
+    decode_snapshot(json.dumps(frame), venue)
+    decode_instruments(json.dumps([frame]), venue)
 
 
+@EACH_VENUE
 @given(raws=st.lists(mutated() | st.sampled_from(VALID), max_size=12))
-@effort(80)
-def test_all_variants_agree_on_damaged_frames(raws: list[bytes]) -> None:
-    assert set(agreed_verdict(*raws).rejected) <= {"undecodable"}
+@effort(60)
+def test_all_variants_agree_on_damaged_frames(venue: str, raws: list[bytes]) -> None:
+    assert set(agreed_verdict(*raws, venue=venue).rejected) <= {"undecodable"}
 
 
 #: A notice hands its text on as it is.
-DECODED = [raw for raw in VALID if b"spot.system" not in raw]
+DECODED = [raw for raw in VALID if b".system" not in raw]
 
 
+@EACH_VENUE
 @given(place=PLACES, key=st.sampled_from(KEYS), value=JSON, valid=st.sampled_from(DECODED))
 @effort(300)
 def test_a_key_that_comes_twice_means_what_its_last_value_means_or_the_frame_is_refused(
-    place: int, key: str, value: Any, valid: bytes
+    venue: str, place: int, key: str, value: Any, valid: bytes
 ) -> None:
     twice = repeat_key(place, key, value)(valid)
     try:
         collapsed = json.dumps(json.loads(twice)).encode()
     except ValueError:
         return
-    assert outcome(twice) in (outcome(collapsed), DecodeError)
+    assert outcome(twice, venue) in (outcome(collapsed, venue), DecodeError)
 
 
-def outcome(raw: bytes) -> object:
+def outcome(raw: bytes, venue: str) -> object:
     try:
-        return GATEIO_SPOT.codec.decode(raw)
+        return list(VENUES[venue].codec.decode(raw))
     except DecodeError:
         return DecodeError

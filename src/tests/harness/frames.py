@@ -98,8 +98,8 @@ class Seen:
         """The same, each declared with ``async def``."""
         return {name: _async(callback) for name, callback in self.callbacks.items()}
 
-    def of(self, kind: type) -> list[Any]:
-        """The events of one type."""
+    def of(self, kind: type | tuple[type, ...]) -> list[Any]:
+        """The events of one type, or of several."""
         return [event for event in self.events if isinstance(event, kind)]
 
     @property

@@ -18,10 +18,10 @@ class Verdict(NamedTuple):
     books: list[Any]
 
 
-async def verdict(variant: Variant, raws: Sequence[bytes]) -> Verdict:
+async def verdict(variant: Variant, raws: Sequence[bytes], venue: str = "gateio_spot") -> Verdict:
     """What became of these frames in one variant, all received at one moment."""
     seen = Seen()
-    feed = variant.feed(**seen.callbacks)
+    feed = variant.feed(venue=venue, **seen.callbacks)
     for raw in raws:
         feed.deliver(raw, 1)
         await feed.drain()
@@ -30,8 +30,8 @@ async def verdict(variant: Variant, raws: Sequence[bytes]) -> Verdict:
     return Verdict(dict(frames.rejected_by_kind), frames.delivered, frames.control, seen.events, seen.books)
 
 
-def agreed_verdict(*raws: bytes) -> Verdict:
+def agreed_verdict(*raws: bytes, venue: str = "gateio_spot") -> Verdict:
     """What became of these frames, which must be the same in all variants."""
-    first, *others = (asyncio.run(verdict(variant, raws)) for variant in VARIANTS)
+    first, *others = (asyncio.run(verdict(variant, raws, venue)) for variant in VARIANTS)
     assert all(other == first for other in others), (first, others)
     return first

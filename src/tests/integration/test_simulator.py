@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
@@ -23,32 +23,78 @@ from infrastructure.errors import SettingsError, UnknownSymbol, UnknownVenue
 from infrastructure.simulator import connection as simulated_connection
 from infrastructure.simulator import recording
 from infrastructure.simulator.faults import FAULTS, Faults
+from infrastructure.simulator.gateio_futures_exchange import GateioFuturesExchange
 from infrastructure.simulator.market import hidden_number
 from infrastructure.simulator.server import Simulator
 from tests.harness.captures import ROOT
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
+CONTRACTS = ("BTC/USDT:USDT", "ETH/USDT:USDT")
 PAIRS = ["BTC_USDT", "ETH_USDT"]
 EXAMPLE = ROOT / "examples" / "gateio_spot.jsonl"
 PATH = "/ws/v4/"
-#: Every channel, as a client subscribes to all of BTC/USDT.
-EVERYTHING = (
-    ("spot.trades", ["BTC_USDT"]),
-    ("spot.book_ticker", ["BTC_USDT"]),
-    ("spot.tickers", ["BTC_USDT"]),
-    ("spot.candlesticks", ["1m", "BTC_USDT"]),
-    ("spot.order_book_update", ["BTC_USDT", "100ms"]),
-    ("spot.order_book_update", ["BTC_USDT", "20ms"]),
-    ("spot.obu", ["ob.BTC_USDT.50", "ob.BTC_USDT.400"]),
-    ("spot.order_book", ["BTC_USDT", "5", "100ms"]),
+
+
+class Play(NamedTuple):
+    """One of the exchanges, how a client asks it for all of the first pair, and for the book of any."""
+
+    venue: str
+    path: str
+    symbols: tuple[str, ...]
+    family: str
+    everything: tuple[tuple[str, list[str]], ...]
+    book: str
+    headers: dict[str, str] = {}
+
+    def channel(self, name: str) -> str:
+        return f"{self.family}.{name}"
+
+
+SPOT = Play(
+    "gateio_spot",
+    PATH,
+    SYMBOLS,
+    "spot",
+    (
+        ("spot.trades", ["BTC_USDT"]),
+        ("spot.book_ticker", ["BTC_USDT"]),
+        ("spot.tickers", ["BTC_USDT"]),
+        ("spot.candlesticks", ["1m", "BTC_USDT"]),
+        ("spot.order_book_update", ["BTC_USDT", "100ms"]),
+        ("spot.order_book_update", ["BTC_USDT", "20ms"]),
+        ("spot.obu", ["ob.BTC_USDT.50", "ob.BTC_USDT.400"]),
+        ("spot.order_book", ["BTC_USDT", "5", "100ms"]),
+    ),
+    "/api/v4/spot/order_book?currency_pair={}&limit={}&with_id=true",
 )
+FUTURES = Play(
+    "gateio_futures",
+    "/v4/ws/usdt",
+    CONTRACTS,
+    "futures",
+    (
+        ("futures.trades", ["BTC_USDT"]),
+        ("futures.book_ticker", ["BTC_USDT"]),
+        ("futures.tickers", ["BTC_USDT"]),
+        ("futures.candlesticks", ["1m", "BTC_USDT"]),
+        ("futures.order_book_update", ["BTC_USDT", "100ms", "100"]),
+        ("futures.order_book_update", ["BTC_USDT", "20ms", "20"]),
+        ("futures.obu", ["ob.BTC_USDT.50", "ob.BTC_USDT.400"]),
+        ("futures.order_book", ["BTC_USDT", "5", "0"]),
+        ("futures.public_liquidates", ["!all"]),
+    ),
+    "/api/v4/futures/usdt/order_book?contract={}&limit={}&with_id=true",
+    {"X-Gate-Size-Decimal": "1"},
+)
+BOTH = pytest.mark.parametrize("play", [SPOT, FUTURES], ids=lambda play: play.venue)
 
 
 class Client:
     """Somebody's connection to the exchange."""
 
-    def __init__(self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse, play: Play = SPOT) -> None:
         self.http = http
+        self.play = play
         self.socket = socket
         #: What came, but for acknowledgements.
         self.frames: list[dict[str, Any]] = []
@@ -68,7 +114,7 @@ class Client:
             message = await self.socket.receive(timeout=20)
             assert message.type is aiohttp.WSMsgType.TEXT, message
             frame = json.loads(message.data)
-            (self.frames if frame["event"] == "update" else self.answers).append(frame)
+            (self.frames if frame["event"] in ("update", "all") else self.answers).append(frame)
 
     async def read_frames(self, count: int) -> list[dict[str, Any]]:
         """The first so many frames."""
@@ -86,24 +132,30 @@ class Client:
     async def rest_is_here(self) -> None:
         """Everything that was put on the connection so far has been read: the server answers pings in order."""
         marker = "the end"
-        await self.socket.send_str(json.dumps({"time": 1, "channel": "spot.ping", "id": marker}))
+        await self.socket.send_str(json.dumps({"time": 1, "channel": self.play.channel("ping"), "id": marker}))
         await self.read(lambda: bool(self.answers) and self.answers[-1].get("id") == marker)
         self.answers.pop()
+
+    @asynccontextmanager
+    async def another(self, log: str | None = None) -> AsyncIterator["Client"]:
+        """A second connection to the same exchange."""
+        async with self.http.ws_connect(self.play.path + (f"?log={log}" if log else "")) as socket:
+            yield Client(self.http, socket, self.play)
 
 
 @asynccontextmanager
 async def exchange(
-    *faults: str, rate: float = 2000.0, seed: int = 1, log: str = "test", is_paused: bool = False, **more: Any
+    *faults: str, rate: float = 2000.0, seed: int = 1, log: str = "test", is_paused: bool = False, play: Play = SPOT, **more: Any
 ) -> AsyncIterator[Client]:
     """A running exchange and a client of it."""
-    simulator = Simulator("gateio_spot", () if "capture" in more else SYMBOLS, rate=rate, seed=seed, faults=faults, **more)
+    simulator = Simulator(play.venue, () if "capture" in more else play.symbols, rate=rate, seed=seed, faults=faults, **more)
     simulator.is_paused = is_paused
     async with (
         simulator.serving() as port,
-        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
-        http.ws_connect(f"{PATH}?log={log}") as socket,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=play.headers) as http,
+        http.ws_connect(f"{play.path}?log={log}") as socket,
     ):
-        yield Client(http, socket)
+        yield Client(http, socket, play)
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -114,13 +166,30 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(main())
 
 
+def result_of(frame: dict[str, Any]) -> dict[str, Any]:
+    """What a push says: some channels have it in a list."""
+    result = frame["result"]
+    if isinstance(result, list):
+        (result,) = result
+    assert isinstance(result, dict)
+    return result
+
+
 def channel_of(frame: dict[str, Any]) -> str:
     """The channel of a push, and what tells two streams of one channel apart."""
     channel: str = frame["channel"]
-    result = frame["result"]
-    if channel == "spot.candlesticks":
-        return f"{channel} {result['n']}"
-    return f"{channel} {result.get('s') or result.get('currency_pair')}"
+    result = result_of(frame)
+    return f"{channel} {next(result[key] for key in ('n', 's', 'currency_pair', 'contract') if key in result)}"
+
+
+def number_of(frame: dict[str, Any]) -> int:
+    """The number of a push in its stream."""
+    result = result_of(frame)
+    for key in ("u", "lastUpdateId", "id"):
+        if key in result and "price" not in result:
+            return int(result[key])
+    amount = next(result[key] for key in ("amount", "size", "a", "base_volume", "volume_24h_base") if key in result)
+    return hidden_number(abs(float(amount)))
 
 
 class Book:
@@ -147,7 +216,7 @@ class Book:
             self.holes += 1
         self.last = last
         for side, levels in ((self.bids, bids), (self.asks, asks)):
-            for price, amount in levels:
+            for price, amount in pairs_of(levels):
                 if float(amount):
                     side[price] = amount
                 else:
@@ -158,8 +227,13 @@ class Book:
         return sorted(self.bids.items(), key=lambda level: -float(level[0])), sorted(self.asks.items(), key=lambda level: float(level[0]))
 
 
+def pairs_of(levels: list[Any]) -> list[tuple[str, str]]:
+    """Levels in either form."""
+    return [(level["p"], level["s"]) if isinstance(level, dict) else tuple(level) for level in levels]
+
+
 def levels_of(book: dict[str, Any], top: int = 1000) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    return [tuple(level) for level in book["bids"][:top]], [tuple(level) for level in book["asks"][:top]]
+    return pairs_of(book["bids"][:top]), pairs_of(book["asks"][:top])
 
 
 class TestRequests:
@@ -294,6 +368,121 @@ class TestRequests:
         run(test())
 
 
+class TestFuturesRequests:
+    @pytest.mark.parametrize(
+        ("channel", "payload", "code", "words"),
+        [
+            ("futures.trades", ["BTC_USDT", "NOPE_USDT"], 2, "unknown contract NOPE_USDT"),
+            ("futures.nope", ["BTC_USDT"], 2, "Unknown channel futures.nope"),
+            ("spot.trades", ["BTC_USDT"], 2, "Unknown channel spot.trades"),
+            ("futures.trades", [], 2, "empty"),
+            ("futures.trades", ["!all"], 2, "unknown contract !all"),
+            ("futures.order_book_update", ["BTC_USDT", "100ms", "30"], 2, "provided level not supported: 30"),
+            ("futures.order_book_update", ["BTC_USDT", "20ms", "50"], 2, "provided level not supported: 50"),
+            ("futures.order_book_update", ["BTC_USDT", "1000ms"], 2, "invalid argument"),
+            ("futures.order_book_update", ["BTC_USDT"], 2, "invalid argument"),
+            ("futures.order_book", ["BTC_USDT", "30", "0"], 2, "provided level not supported: 30"),
+            ("futures.order_book", ["BTC_USDT", "20", "100ms"], 2, "invalid argument"),
+            ("futures.candlesticks", ["1x", "BTC_USDT"], 2, "invalid argument"),
+            ("futures.candlesticks", ["1m", "NOPE_USDT"], 2, "unknown contract NOPE_USDT"),
+            ("futures.positions", ["1", "!all"], 4, "INVALID_KEY"),
+        ],
+    )
+    def test_a_refusal_is_in_the_venues_words(self, channel: str, payload: Any, code: int, words: str) -> None:
+        async def test() -> None:
+            async with exchange(rate=0, play=FUTURES) as client:
+                answer = await client.ask(channel, payload, id=9)
+                assert (answer["id"], answer["channel"], answer["payload"]) == (9, channel, payload)
+                assert answer["error"]["code"] == code and words in answer["error"]["message"]
+                assert (await client.get("/simulator/state"))["connections"][0]["subscriptions"] == []
+
+        run(test())
+
+    def test_what_is_no_json_and_a_ping_are_answered_in_this_venues_form(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=0, play=FUTURES) as client:
+                for text in ("{", '{"time":1,"channel":"futures.ping"}'):
+                    await client.socket.send_str(text)
+                await client.read(lambda: len(client.answers) == 2)
+                wrong, pong = client.answers
+                assert wrong["error"] == {"code": 1, "message": "request message need json scheme"}
+                assert {key: pong[key] for key in pong if "time" not in key} == {"channel": "futures.pong", "event": "", "result": None}
+
+        run(test())
+
+    def test_obu_acknowledges_what_does_not_exist_and_says_nothing(self) -> None:
+        async def test() -> None:
+            async with exchange(play=FUTURES) as client:
+                streams = ["ob.NOPE_USDT.50", "ob.BTC_USDT.100", "BTC_USDT", "ob.BTC_USDT.50.1"]
+                assert (await client.ask("futures.obu", streams))["result"] == {"status": "success"}
+                await client.ask("futures.trades", ["ETH_USDT"])
+                assert {frame["channel"] for frame in await client.read_frames(20)} == {"futures.trades"}
+                await client.ask("futures.obu", ["ob.ETH_USDT.50"])
+                assert (await client.ask("futures.obu", ["ob.ETH_USDT.50"]))["error"]["message"] == "Alert sub ob.ETH_USDT.50"
+
+        run(test())
+
+    def test_an_update_without_a_level_has_the_deepest_one(self) -> None:
+        async def test() -> None:
+            async with exchange(play=FUTURES) as client:
+                await client.ask("futures.order_book_update", ["BTC_USDT", "100ms"])
+                assert (await client.read_frames(1))[0]["result"]["l"] == "100"
+
+        run(test())
+
+    def test_sizes_are_whole_numbers_for_whoever_does_not_ask_for_decimals(self) -> None:
+        async def test() -> None:
+            whole = FUTURES._replace(headers={"X-Gate-Size-Decimal": "0"})
+            async with exchange(play=FUTURES, rate=5000, is_paused=True) as client:
+                url = client.http._base_url
+                async with aiohttp.ClientSession(url, headers=whole.headers) as http, http.ws_connect(whole.path) as socket:
+                    other = Client(http, socket, whole)
+                    for each in (client, other):
+                        for channel, payload in FUTURES.everything:
+                            await each.ask(channel, payload)
+                    exact = [await client.get(path) for path in paths]
+                    cut = [await other.get(path) for path in paths]
+                    for book in (exact[0], cut[0]):
+                        del book["current"], book["update"]
+                    await client.post("resume")
+                    await client.read_frames(2000)
+                    await client.post("pause")
+                    for each in (client, other):
+                        await each.rest_is_here()
+                    # Whole books answer a subscription, each at its own time.
+                    exact += [frame for frame in client.frames if "full" not in result_of(frame)]
+                    cut += [frame for frame in other.frames if "full" not in result_of(frame)]
+                checked = set()
+                for one, two in zip(exact, cut, strict=True):
+                    is_obu = isinstance(one, dict) and one.get("channel") == "futures.obu"
+                    assert (one if is_obu else cut_down(one)) == two
+                    checked.add(one["channel"] if isinstance(one, dict) and "channel" in one else "rest")
+                assert len(checked) == 9
+
+        paths = (FUTURES.book.format("BTC_USDT", 100), "/api/v4/futures/usdt/trades?contract=BTC_USDT")
+
+        def cut_down(value: Any, key: str = "") -> Any:
+            """The same without decimals where sizes stand."""
+            if isinstance(value, dict):
+                return {key: cut_down(each, key) for key, each in value.items()}
+            if isinstance(value, list):
+                return [cut_down(each, key) for each in value]
+            if key in ("volume_24h", "total_size"):
+                return value.partition(".")[0]
+            return int(float(value)) if key in ("size", "s", "v", "B", "A") and value not in PAIRS else value
+
+        run(test())
+
+    def test_a_connection_on_which_nobody_says_anything_is_dropped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def test() -> None:
+            monkeypatch.setattr(GateioFuturesExchange, "silence_timeout_s", 0.3)
+            async with exchange(play=FUTURES, rate=0) as client:
+                assert (await client.socket.receive(timeout=20)).type is aiohttp.WSMsgType.CLOSED
+                assert client.socket.close_code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
+
+        run(test())
+
+
 class TestWebSocket:
     def test_the_server_pings_answers_pings_and_does_not_compress(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def test() -> None:
@@ -342,32 +531,30 @@ class TestWebSocket:
 
 
 class TestMarketData:
-    def test_all_channels_of_a_pair_show_one_book_at_the_same_id(self) -> None:
+    @BOTH
+    def test_all_channels_of_a_pair_show_one_book_at_the_same_id(self, play: Play) -> None:
         async def test() -> None:
-            async with exchange(is_paused=True) as client:
-                for channel, payload in EVERYTHING:
+            async with exchange(is_paused=True, play=play) as client:
+                for channel, payload in play.everything:
                     assert "error" not in await client.ask(channel, payload)
-                seeds = {
-                    limit: await client.get(f"/api/v4/spot/order_book?currency_pair=BTC_USDT&limit={limit}&with_id=true")
-                    for limit in (20, 100)
-                }
+                seeds = {limit: await client.get(play.book.format("BTC_USDT", limit)) for limit in (20, 100)}
                 await client.post("resume")
                 await client.read(lambda: len(client.frames) > 3000)
                 await client.post("pause")
                 await client.rest_is_here()
-                truth = (await client.get("/simulator/books"))["BTC/USDT"]
+                truth = (await client.get("/simulator/books"))[play.symbols[0]]
                 books = {name: Book() for name in ("100ms", "20ms", "50", "400", "top")}
                 books["100ms"].take(seeds[100])
                 books["20ms"].take(seeds[20])
                 updates = 0
                 for frame in client.frames:
-                    result = frame["result"]
-                    if frame["channel"] == "spot.order_book_update":
+                    result = result_of(frame)
+                    if frame["channel"] == play.channel("order_book_update"):
                         books[("100ms", "20ms")[updates % 2]].take(result)
                         updates += 1
-                    elif frame["channel"] == "spot.obu":
+                    elif frame["channel"] == play.channel("obu"):
                         books[result["s"].split(".")[-1]].take(result)
-                    elif frame["channel"] == "spot.order_book":
+                    elif frame["channel"] == play.channel("order_book"):
                         assert result["l"] == "5" and len(result["bids"]) == len(result["asks"]) == 5
                         books["top"].take(result)
                 assert [(book.holes, book.last) for book in books.values()] == [(0, truth["id"])] * 5
@@ -379,63 +566,81 @@ class TestMarketData:
 
         run(test())
 
-    def test_trades_tickers_and_candles_agree_with_the_book_and_with_one_another(self) -> None:
+    @BOTH
+    def test_trades_tickers_and_candles_agree_with_the_book_and_with_one_another(self, play: Play) -> None:
         async def test() -> None:
-            async with exchange(rate=5000, is_paused=True) as client:
-                for channel, payload in EVERYTHING:
-                    if channel not in ("spot.order_book_update", "spot.order_book"):
+            async with exchange(rate=5000, is_paused=True, play=play) as client:
+                for channel, payload in play.everything:
+                    if not channel.endswith(("order_book_update", "order_book")):
                         await client.ask(channel, payload)
                 await client.post("resume")
-                await client.read(lambda: sum(frame["channel"] == "spot.tickers" for frame in client.frames) > 60)
+                await client.read(lambda: sum(frame["channel"] == play.channel("tickers") for frame in client.frames) > 60)
+                contracts = await client.get("/api/v4/futures/usdt/contracts") if play is FUTURES else []
+                size = next((float(row["quanto_multiplier"]) for row in contracts if row["name"] == "BTC_USDT"), 1.0)
                 book, last, high, low, volume, turnover = Book(), None, 0.0, 1e9, 0.0, 0.0
+                trades: list[tuple[str, int]] = []
                 checked: Counter[str] = Counter()
                 for frame in client.frames:
-                    channel, result = frame["channel"], frame["result"]
-                    if channel == "spot.obu" and result["s"] == "ob.BTC_USDT.50":
-                        book.take(result)
+                    name, result = frame["channel"].partition(".")[2], result_of(frame)
+                    if name == "obu":
+                        if result["s"] == "ob.BTC_USDT.50":
+                            book.take(result)
                         continue
                     (bid, ask) = (side[0] for side in book.levels)
-                    if channel == "spot.trades":
-                        price, amount = result["price"], float(result["amount"])
-                        level = ask if result["side"] == "buy" else bid
+                    if name == "trades":
+                        price, amount = result["price"], float(result["amount" if play is SPOT else "size"])
+                        is_bought = result["side"] == "buy" if play is SPOT else amount > 0
+                        level = ask if is_bought else bid
+                        trades.append((price, int(amount)))
+                        amount = abs(amount)
                         assert price == level[0] and 0 < amount < float(level[1])
                         last, high, low = price, max(high, float(price)), min(low, float(price))
-                        volume, turnover = volume + amount, turnover + amount * float(price)
-                    elif channel == "spot.book_ticker":
+                        volume, turnover = volume + amount * size, turnover + amount * size * float(price)
+                    elif name == "book_ticker":
                         assert result["u"] == book.last
                         assert ((result["b"], result["B"]), (result["a"], result["A"])) == (bid, ask)
-                    elif channel == "spot.tickers":
-                        assert (result["highest_bid"], result["lowest_ask"]) == (bid[0], ask[0])
+                    elif name == "tickers":
+                        if play is SPOT:
+                            assert (result["highest_bid"], result["lowest_ask"]) == (bid[0], ask[0])
+                        else:
+                            assert float(bid[0]) <= float(result["index_price"]) <= float(result["mark_price"]) <= float(ask[0])
                         if last is not None:
                             assert result["last"] == last
+                        if last is not None and "low_24h" in result:
                             # The price at which the day opened counts too.
                             assert float(result["low_24h"]) <= low <= high <= float(result["high_24h"])
-                        assert int(float(result["base_volume"])) == int(volume)
-                        assert float(result["quote_volume"]) == pytest.approx(turnover)
-                    elif channel == "spot.candlesticks" and last is not None:
+                        base, quote = ("base_volume", "quote_volume") if play is SPOT else ("volume_24h_base", "volume_24h_quote")
+                        assert int(float(result[base])) == int(volume)
+                        assert float(result[quote]) == pytest.approx(turnover)
+                        assert play is SPOT or float(result["volume_24h"]) == pytest.approx(volume / size, abs=1)
+                    elif name == "candlesticks" and last is not None:
                         if not result["w"]:
                             assert result["c"] == last
                         assert float(result["l"]) <= min(float(result["o"]), float(result["c"])) and result["n"] == "1m_BTC_USDT"
                         assert float(result["h"]) >= max(float(result["o"]), float(result["c"]))
                         assert float(result["a"]) < volume + 1 and int(result["t"]) % 60 == 0
-                    checked[channel] += 1
-                assert min(checked.values()) > 10 and len(checked) == 5
+                    elif name == "public_liquidates" and result["contract"] == "BTC_USDT":
+                        assert (result["price"], int(float(result["size"]))) == trades[-1]
+                    checked[name] += 1
+                assert min(checked.values()) > 10 and len(checked) == len({channel for channel, _ in play.everything}) - 3
 
         run(test())
 
-    def test_numbers_rise_by_one_on_every_pair_and_channel(self) -> None:
+    @BOTH
+    def test_numbers_rise_by_one_on_every_pair_and_channel(self, play: Play) -> None:
         async def test() -> None:
-            async with exchange(rate=5000) as client:
-                for channel in ("spot.trades", "spot.tickers"):
+            async with exchange(rate=5000, play=play) as client:
+                channels = {channel for channel, _ in play.everything} & {
+                    play.channel(name) for name in ("trades", "tickers", "public_liquidates")
+                }
+                for channel in channels:
                     await client.ask(channel, PAIRS)
                 for pair in PAIRS:
-                    await client.ask("spot.candlesticks", ["5m", pair])
+                    await client.ask(play.channel("candlesticks"), ["5m", pair])
                 numbers: dict[str, list[int]] = {}
                 for frame in await client.read_frames(1500):
-                    result = frame["result"]
-                    amount = result["amount" if "amount" in result else "a" if "a" in result else "base_volume"]
-                    numbers.setdefault(channel_of(frame), []).append(hidden_number(float(amount)))
-                assert len(numbers) == 6
+                    numbers.setdefault(channel_of(frame), []).append(number_of(frame))
+                assert len(numbers) == 2 * len(channels) + 2
                 for stream in numbers.values():
                     assert stream == list(range(stream[0], stream[0] + len(stream)))
 
@@ -483,7 +688,7 @@ class TestMarketData:
     def test_times_are_of_the_wall_clock(self) -> None:
         async def test() -> None:
             async with exchange() as client:
-                for channel, payload in EVERYTHING:
+                for channel, payload in SPOT.everything:
                     await client.ask(channel, payload)
                 for frame in await client.read_frames(300):
                     assert abs(frame["time_ms"] / 1000 - time.time()) < 30
@@ -527,6 +732,32 @@ class TestRest:
 
         run(test())
 
+    def test_contracts_books_trades_and_tickers_of_futures(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=5000, play=FUTURES) as client:
+                await asyncio.sleep(0.3)
+                await client.post("pause")
+                rows = await client.get("/api/v4/futures/usdt/contracts")
+                assert [(row["name"], row["quanto_multiplier"], row["status"]) for row in rows] == [
+                    ("BTC_USDT", "0.0001", "trading"),
+                    ("ETH_USDT", "0.01", "trading"),
+                ]
+                truth = (await client.get("/simulator/books"))["ETH/USDT:USDT"]
+                book = await client.get(FUTURES.book.format("ETH_USDT", 100))
+                assert (book["id"], levels_of(book)) == (truth["id"], levels_of(truth))
+                assert isinstance(book["current"], float) and abs(book["update"] - time.time()) < 30
+                assert levels_of(await client.get(FUTURES.book.format("ETH_USDT", 3))) == levels_of(truth, 3)
+                trades = await client.get("/api/v4/futures/usdt/trades?contract=ETH_USDT&limit=5")
+                assert len(trades) == 5 and [row["id"] for row in trades] == sorted((row["id"] for row in trades), reverse=True)
+                (ticker,) = await client.get("/api/v4/futures/usdt/tickers?contract=ETH_USDT")
+                assert ticker["last"] == trades[0]["price"] and ticker["funding_next_apply"] > time.time()
+                assert len(await client.get("/api/v4/futures/usdt/tickers")) == 2
+                assert [row["currency"] for row in await client.get("/api/v4/spot/currencies")] == ["BTC", "USDT", "ETH"]
+                async with client.http.get(FUTURES.book.format("NOPE_USDT", 1)) as answer:
+                    assert (answer.status, (await answer.json())["label"]) == (400, "CONTRACT_NOT_FOUND")
+
+        run(test())
+
     @pytest.mark.parametrize(
         ("path", "status", "label"),
         [
@@ -552,36 +783,39 @@ class TestRest:
 
 
 class TestSideChannel:
-    def test_the_log_is_what_arrived_also_after_a_reconnect(self) -> None:
+    @BOTH
+    def test_the_log_is_what_arrived_also_after_a_reconnect(self, play: Play) -> None:
         async def test() -> None:
-            async with exchange(log="mine") as client:
+            async with exchange(log="mine", play=play) as client:
                 seen: list[tuple[str, str, str, int]] = []
                 for _ in range(2):
-                    async with client.http.ws_connect(f"{PATH}?log=mine") as socket:
-                        other = Client(client.http, socket)
+                    async with client.another("mine") as other:
                         await client.post("pause")
-                        for channel, payload in EVERYTHING:
-                            if payload[-1] != "20ms":
+                        for channel, payload in play.everything:
+                            if "20ms" not in payload:
                                 await other.ask(channel, payload)
                         await client.post("resume")
                         await other.read_frames(300)
                         await client.post("pause")
                         await other.rest_is_here()
-                        seen += [told(frame) for frame in other.frames if not ("u" in frame["result"] and "full" in frame["result"])]
+                        seen += [told(frame) for frame in other.frames if "full" not in result_of(frame)]
                 entries = await logged(client, "mine")
                 assert sorted(entries) == sorted(seen) and len(entries) > 500
                 assert [entry for entry in entries if entry[0] == "trade"] == [entry for entry in seen if entry[0] == "trade"]
                 assert await logged(client, "mine") == [] == await logged(client, "nobody's")
 
+        kinds = {
+            "trades": "trade",
+            "tickers": "ticker",
+            "candlesticks": "candle",
+            "book_ticker": "book_ticker",
+            "public_liquidates": "liquidation",
+        }
+
         def told(frame: dict[str, Any]) -> tuple[str, str, str, int]:
-            result, channel = frame["result"], frame["channel"]
-            kinds = {"spot.trades": "trade", "spot.tickers": "ticker", "spot.candlesticks": "candle", "spot.book_ticker": "book_ticker"}
-            kind = kinds.get(channel, "orderbook")
-            if kind in ("orderbook", "book_ticker"):
-                number = result.get("u") or result["lastUpdateId"]
-            else:
-                number = hidden_number(float(result.get("amount") or result.get("a") or result["base_volume"]))
-            return kind, "BTC/USDT", channel, number
+            channel = frame["channel"]
+            place = PAIRS.index(result_of(frame).get("contract", "BTC_USDT"))
+            return kinds.get(channel.partition(".")[2], "orderbook"), play.symbols[place], channel, number_of(frame)
 
         run(test())
 
@@ -602,6 +836,31 @@ class TestSideChannel:
                 assert (first["log"], first["is_open"], first["sent"]) == ("test", True, 3)
                 assert (second["log"], second["subscriptions"]) == (None, [])
                 assert state["requests"] == {"/api/v4/spot/order_book": 3} and state["paused"] is False
+
+        run(test())
+
+    def test_the_state_tells_when_and_how_much_was_ever_asked_for(self) -> None:
+        async def test() -> None:
+            async with exchange(rate=0) as client:
+                await client.ask("spot.trades", PAIRS)
+                await client.ask("spot.trades", ["ETH_USDT"], "unsubscribe")
+                await client.ask("spot.trades", ["ETH_USDT"])
+                await client.ask("spot.trades", ["ETH_USDT"])  # It has that one.
+                async with client.another():
+                    await client.get("/api/v4/spot/time")
+                state = await client.get("/simulator/state")
+                first, second = state["connections"]
+                assert (first["begun"], second["begun"]) == (3, 0)
+                assert [request[1:] for request in first["requested"]] == [
+                    ["subscribe", 2],
+                    ["unsubscribe", 0],
+                    ["subscribe", 1],
+                    ["subscribe", 1],
+                ]
+                times = [0.0, state["connects"][0], first["opened_s"], *(request[0] for request in first["requested"])]
+                times += [state["connects"][1], second["opened_s"], state["rests"][0][0], state["now_s"]]
+                assert times == sorted(times) and second["requested"] == []
+                assert [path for _, path in state["rests"]] == ["/api/v4/spot/time"]
 
         run(test())
 
@@ -846,6 +1105,200 @@ class TestFaults:
                 started = time.monotonic()
                 await client.get("/api/v4/spot/time")
                 assert time.monotonic() - started >= 0.3
+
+        run(test())
+
+    @BOTH
+    @pytest.mark.parametrize("is_at_once", [False, True])
+    def test_a_wrong_top_is_pushed_with_the_right_ids_and_the_right_top_after_it(self, play: Play, is_at_once: bool) -> None:
+        async def test() -> None:
+            async with exchange(*([] if is_at_once else ["corrupt=10"]), play=play, is_paused=is_at_once) as client:
+                await client.ask(play.channel("book_ticker"), PAIRS)
+                await client.ask(play.channel("obu"), ["ob.BTC_USDT.50"])
+                await client.ask(play.channel("order_book"), ["BTC_USDT", "50", "100ms" if play is SPOT else "0"])
+                client.frames = [frame for frame in client.frames if frame["channel"] != play.channel("book_ticker")]
+                if is_at_once:
+                    for _ in range(30):
+                        assert await client.post("fault", f"wrong-top={play.symbols[0]}") == 200
+                    await client.rest_is_here()
+                else:
+                    await client.read(lambda: len(client.frames) > 3000)
+                    assert await client.post("fault", "corrupt=0") == 200
+                    await client.post("pause")
+                    await client.rest_is_here()
+                struck = (await client.get("/simulator/state"))["faults"]["wrong-top" if is_at_once else "corrupt"]
+                found, prices, book, truth = 0, 0, Book(), Book()
+                wrong: int | None = None
+                for frame in client.frames:
+                    result = frame["result"]
+                    if frame["channel"] == play.channel("obu"):
+                        assert wrong is None
+                        book.take(result)
+                    elif frame["channel"] == play.channel("order_book"):
+                        truth.take(result)
+                        (bid, ask), (true_bid, true_ask) = ([side[0] for side in each.levels] for each in (book, truth))
+                        assert float(bid[0]) < float(ask[0]) and book.last == truth.last
+                        if (bid, ask) == (true_bid, true_ask):
+                            assert book.levels == truth.levels
+                        else:
+                            wrong = truth.last
+                            prices += (bid[0], ask[0]) != (true_bid[0], true_ask[0])
+                            book.bids, book.asks = dict(truth.bids), dict(truth.asks)
+                    elif wrong is not None and result["s"] == "BTC_USDT":
+                        assert (result["u"], result["b"], result["B"], result["a"], result["A"]) == (wrong, *true_bid, *true_ask)
+                        found, wrong = found + 1, None
+                assert (wrong, book.holes) == (None, 0)
+                assert found == struck and (found == 30 if is_at_once else found > 20)
+                assert 0 < prices < found
+
+        run(test())
+
+    @BOTH
+    def test_ids_that_begin_anew_are_far_lower_and_the_book_goes_on(self, play: Play) -> None:
+        async def test() -> None:
+            async with exchange("reset=20", play=play) as client:
+                await client.ask(play.channel("obu"), ["ob.BTC_USDT.50"])
+                await client.read_frames(300)
+                await client.post("fault", "clear")
+                assert await client.post("fault", f"restart={play.symbols[0]}") == 200
+                await client.post("pause")
+                await client.rest_is_here()
+                ids = [(frame["result"].get("U"), frame["result"]["u"]) for frame in client.frames]
+                falls = [before[1] - after[0] for before, after in zip(ids, ids[1:], strict=False) if after[0] != before[1] + 1]
+                assert 5 < len(falls) < 40 and min(falls) > 10**6
+                truth = (await client.get("/simulator/books"))[play.symbols[0]]
+                assert truth["id"] < ids[-1][1] - 10**6
+                seed = await client.get(play.book.format("BTC_USDT", 100))
+                assert (seed["id"], levels_of(seed)) == (truth["id"], levels_of(truth))
+
+        run(test())
+
+    @BOTH
+    def test_one_sided_pushes_have_no_bids_and_true_asks(self, play: Play) -> None:
+        async def test() -> None:
+            async with exchange(play=play, is_paused=True) as client:
+                await client.ask(play.channel("obu"), ["ob.BTC_USDT.50", "ob.ETH_USDT.50"])
+                assert await client.post("fault", f"one-sided={play.symbols[0]}") == 200
+                await client.post("resume")
+                await client.read_frames(400)
+                await client.post("pause")
+                await client.rest_is_here()
+                truth = await client.get("/simulator/books")
+                books = {pair: Book() for pair in PAIRS}
+                for frame in client.frames:
+                    books[frame["result"]["s"].split(".")[1]].take(frame["result"])
+                own, other = (levels_of(truth[symbol]) for symbol in play.symbols)
+                assert books["BTC_USDT"].levels[1] == own[1] and books["BTC_USDT"].levels[0] != own[0]
+                assert books["ETH_USDT"].levels == other
+                assert [book.holes for book in books.values()] == [0, 0]
+
+        run(test())
+
+    @BOTH
+    def test_thin_lets_one_of_n_messages_through_and_all_of_a_book(self, play: Play) -> None:
+        async def test() -> None:
+            async with exchange("thin=10", play=play) as client:
+                await client.ask(play.channel("trades"), PAIRS)
+                await client.ask(play.channel("obu"), ["ob.BTC_USDT.50"])
+                await client.read(lambda: sum(frame["channel"] == play.channel("trades") for frame in client.frames) >= 30)
+                book = Book()
+                numbers: dict[str, list[int]] = {}
+                for frame in client.frames:
+                    if frame["channel"] == play.channel("obu"):
+                        book.take(frame["result"])
+                    else:
+                        numbers.setdefault(channel_of(frame), []).append(number_of(frame))
+                assert book.holes == 0
+                for stream in numbers.values():
+                    assert 4 < (stream[-1] - stream[0]) / (len(stream) - 1) < 25
+                entries = [entry[3] for entry in await logged(client, "test") if entry[:2] == ("trade", play.symbols[0])]
+                own = next(stream for name, stream in numbers.items() if "BTC" in name)
+                assert entries[: len(own)] == own
+                await client.post("fault", "thin=0")
+                await client.rest_is_here()
+                client.frames.clear()
+                await client.ask(play.channel("obu"), ["ob.BTC_USDT.50"], "unsubscribe")
+                client.frames.clear()
+                after = [number_of(frame) for frame in await client.read_frames(40) if "BTC" in channel_of(frame)]
+                assert after == list(range(after[0], after[0] + len(after)))
+
+        run(test())
+
+    @BOTH
+    def test_a_new_subscription_to_trades_begins_with_the_last_ones_again(self, play: Play) -> None:
+        async def test() -> None:
+            async with exchange("replay=5", play=play, log="mine") as client:
+                await client.ask(play.channel("trades"), ["BTC_USDT"])
+                await client.read_frames(20)
+                await client.post("pause")
+                await client.rest_is_here()
+                seen = [number_of(frame) for frame in client.frames]
+                assert seen == list(range(seen[0], seen[0] + len(seen)))
+                async with client.another("mine") as again, client.another("nobody's") as stranger:
+                    for each in (again, stranger):
+                        await each.ask(play.channel("trades"), PAIRS)
+                        await each.rest_is_here()
+                    assert [number_of(frame) for frame in again.frames] == seen[-5:]
+                    assert stranger.frames == []
+                assert [entry[3] for entry in await logged(client, "mine")] == seen
+                assert (await client.get("/simulator/state"))["faults"] == {"replay": 5}
+
+        run(test())
+
+    @BOTH
+    def test_a_retired_connection_ends_with_a_close_frame_and_nothing_after_it(self, play: Play) -> None:
+        async def test() -> None:
+            async with exchange("retire=0.4", play=play, log="mine") as client:
+                await client.ask(play.channel("trades"), PAIRS)
+                while (message := await client.socket.receive(timeout=20)).type is aiohttp.WSMsgType.TEXT:
+                    client.frames.append(json.loads(message.data))
+                assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.GOING_AWAY)
+                # What was logged was sent.
+                assert [number_of(frame) for frame in client.frames] == [entry[3] for entry in await logged(client, "mine")]
+                state = await client.get("/simulator/state")
+                assert state["faults"] == {"retire": 1}
+                assert await client.post("fault", "retire=0") == 200
+                async with client.another() as other:
+                    await other.ask(play.channel("trades"), PAIRS)
+                    await asyncio.sleep(0.6)
+                    await other.rest_is_here()
+
+        run(test())
+
+    @BOTH
+    def test_an_exchange_that_is_down_turns_everybody_away_until_it_is_not(self, play: Play) -> None:
+        async def test() -> None:
+            async with exchange(play=play) as client:
+                await client.ask(play.channel("trades"), PAIRS)
+                assert await client.post("fault", "down") == 200
+                with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                    async with client.another():
+                        pass
+                assert caught.value.status == 503
+                async with client.http.get("/api/v4/spot/time") as answer:
+                    assert answer.status == 503
+                await client.read_frames(len(client.frames) + 10)  # Whoever is there stays.
+                assert await client.post("fault", "down=0") == 200
+                async with client.another() as other:
+                    await other.ask(play.channel("trades"), PAIRS)
+                state = await client.get("/simulator/state")
+                assert state["faults"] == {"down": 2} and len(state["connects"]) == 3
+
+        run(test())
+
+    def test_mute_also_silences_who_listens_already_and_ends(self) -> None:
+        async def test() -> None:
+            async with exchange() as client:
+                await client.ask("spot.trades", PAIRS)
+                await client.read_frames(10)
+                await client.post("pause")
+                assert await client.post("fault", "mute=BTC/USDT") == 200
+                await client.rest_is_here()
+                client.frames.clear()
+                await client.post("resume")
+                assert {frame["result"]["currency_pair"] for frame in await client.read_frames(30)} == {"ETH_USDT"}
+                assert await client.post("fault", "mute=0") == 200
+                await client.read(lambda: client.frames[-1]["result"]["currency_pair"] == "BTC_USDT")
 
         run(test())
 

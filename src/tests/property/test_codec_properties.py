@@ -4,16 +4,19 @@ import math
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infrastructure.errors import DecodeError
-from infrastructure.events import BookTicker, Candle, Ticker, Trade
+from infrastructure.events import BookTicker, Candle, Liquidation, Side, Ticker, Trade
+from infrastructure.exchanges import VENUES
 from infrastructure.exchanges.gateio.envelope import milliseconds_to_ns, native_pair, unified_pair
-from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
-from infrastructure.venue import BookUpdate, Message
+from infrastructure.exchanges.gateio.futures import native_contract, unified_contract
+from infrastructure.venue import BookUpdate, Message, check_symbol
+from tests.harness import futures_frames
 from tests.harness.effort import effort
 from tests.harness.frames import PAIR, SYMBOL, push, rest_book, update
 
@@ -21,13 +24,18 @@ NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.
 CANDLE = {"t": "1700000000", "v": "1", "c": "1", "h": "1", "l": "1", "o": "1", "n": f"1m_{PAIR}"}
 TICKER = {"currency_pair": PAIR, "last": "1"}
 TRADE = {"id": 1, "create_time_ms": "1700000000000", "side": "buy", "currency_pair": PAIR, "amount": "1", "price": "1"}
+FUTURES_TRADE = {"size": 1, "id": 1, "create_time_ms": 1_700_000_000_000, "price": "1", "contract": PAIR}
 TWO_SIDED = {"t": 1_700_000_000_000, "u": 1, "s": PAIR, "b": "1", "B": "1", "a": "1", "A": "1"}
 ONE_SIDED = TWO_SIDED | {"b": "", "B": "0"}
 
 
-def message(raw: bytes) -> Message:
-    (decoded,) = GATEIO_SPOT.codec.decode(raw)
+def message(raw: bytes, venue: str = "gateio_spot") -> Message:
+    (decoded,) = VENUES[venue].codec.decode(raw)
     return decoded
+
+
+def futures_message(channel: str, result: object, **envelope: Any) -> Message:
+    return message(push(channel, result, **envelope), "gateio_futures")
 
 
 def price_of_trade(text: str) -> float | None:
@@ -43,7 +51,7 @@ def amount_of_level(text: str) -> float | None:
 
 
 def price_of_level(text: str) -> float | None:
-    decoded = GATEIO_SPOT.codec.decode_snapshot(SYMBOL, rest_book(1, [(text, 1)]))
+    decoded = VENUES["gateio_spot"].codec.decode_snapshot(SYMBOL, rest_book(1, [(text, 1)]))
     return decoded.bids[0][0]
 
 
@@ -77,16 +85,86 @@ def volume_of_candle(text: str) -> float | None:
     return decoded.quote_volume
 
 
+def price_of_futures_trade(text: str) -> float | None:
+    decoded = futures_message("futures.trades", [FUTURES_TRADE | {"price": text}])
+    assert isinstance(decoded, Trade)
+    return decoded.price
+
+
+def size_of_futures_trade(text: str) -> float | None:
+    """Read back with the sign that its side stands for."""
+    decoded = futures_message("futures.trades", [FUTURES_TRADE | {"size": text}])
+    assert isinstance(decoded, Trade)
+    return decoded.amount if decoded.side is Side.BUY else -decoded.amount
+
+
+def size_of_futures_level(text: str) -> float | None:
+    decoded = message(futures_frames.update(1, 1, [(1, text)]), "gateio_futures")
+    assert isinstance(decoded, BookUpdate)
+    return decoded.bids[0][1]
+
+
+def price_of_futures_level(text: str) -> float | None:
+    decoded = VENUES["gateio_futures"].codec.decode_snapshot(futures_frames.SYMBOL, futures_frames.rest_book(1, [(text, 1)]))
+    return decoded.bids[0][0]
+
+
+def ask_of_a_futures_book_ticker(text: str) -> float | None:
+    decoded = futures_message("futures.book_ticker", ONE_SIDED | {"A": text})
+    assert isinstance(decoded, BookTicker)
+    return decoded.ask_amount
+
+
+def size_of_a_change(text: str) -> float | None:
+    """Read back from whichever side it went to."""
+    decoded = message(futures_frames.changes(1, (1, text)), "gateio_futures")
+    assert isinstance(decoded, BookUpdate)
+    return decoded.bids[0][1] - decoded.asks[0][1]
+
+
+def mark_price(text: str) -> float | None:
+    decoded = futures_message("futures.tickers", [{"contract": PAIR, "last": "1", "mark_price": text}])
+    assert isinstance(decoded, Ticker)
+    return decoded.mark_price or (0.0 if text else None)
+
+
+def funding_rate(text: str) -> float | None:
+    decoded = futures_message("futures.tickers", [{"contract": PAIR, "last": "1", "funding_rate": text}])
+    assert isinstance(decoded, Ticker)
+    return decoded.funding_rate
+
+
+def size_of_a_liquidation(text: str) -> float | None:
+    decoded = message(futures_frames.liquidation(size=text), "gateio_futures")
+    assert isinstance(decoded, Liquidation)
+    return decoded.amount if decoded.side is Side.BUY else -decoded.amount
+
+
 Read = Callable[[str], float | None]
-#: How a number is read and the range in which it makes sense: from 0 on, above 0, or anything finite.
-POSITIVE: list[Read] = [price_of_trade, price_of_level]
-NOT_NEGATIVE: list[Read] = [amount_of_level, volume_of_candle, volume_of_ticker, ask_of_two_sides, ask_of_one_side]
-ANY_SIGN: list[Read] = [change_of_ticker]
-READS = [*POSITIVE, *NOT_NEGATIVE, *ANY_SIGN]
+#: How a number is read and the range in which it makes sense: from 0 on, above 0, anything but 0, or anything finite.
+POSITIVE: list[Read] = [price_of_trade, price_of_level, price_of_futures_trade, price_of_futures_level]
+NOT_NEGATIVE: list[Read] = [
+    amount_of_level,
+    volume_of_candle,
+    volume_of_ticker,
+    ask_of_two_sides,
+    ask_of_one_side,
+    size_of_futures_level,
+    ask_of_a_futures_book_ticker,
+    mark_price,
+]
+NOT_ZERO: list[Read] = [size_of_futures_trade, size_of_a_liquidation]
+ANY_SIGN: list[Read] = [change_of_ticker, funding_rate, size_of_a_change]
+READS = [*POSITIVE, *NOT_NEGATIVE, *NOT_ZERO, *ANY_SIGN]
+#: Those for which an empty text says nothing, and those for which it says 0.
+EMPTY_IS_NONE: list[Read] = [volume_of_ticker, change_of_ticker, mark_price, funding_rate]
+EMPTY_IS_ZERO: list[Read] = [ask_of_two_sides, ask_of_one_side, ask_of_a_futures_book_ticker]
 
 
 def is_in_range(read: Read, value: float) -> bool:
-    return math.isfinite(value) and (read in ANY_SIGN or value > 0 or (read in NOT_NEGATIVE and value == 0))
+    if read in NOT_ZERO and value == 0:
+        return False
+    return math.isfinite(value) and (read in ANY_SIGN or read in NOT_ZERO or value > 0 or (read in NOT_NEGATIVE and value == 0))
 
 
 def halfway(low: float) -> str:
@@ -142,9 +220,9 @@ def test_the_float_of_a_number_is_the_one_python_reads(read: Read, text: str) ->
 def test_a_text_that_is_no_json_number_is_refused(read: Read, text: str) -> None:
     if NUMBER.fullmatch(text) is not None:
         return
-    if text == "" and read in (volume_of_ticker, change_of_ticker):
+    if text == "" and read in EMPTY_IS_NONE:
         assert read(text) is None
-    elif text == "" and read in (ask_of_two_sides, ask_of_one_side):
+    elif text == "" and read in EMPTY_IS_ZERO:
         assert read(text) == 0.0
     else:
         with pytest.raises(DecodeError):
@@ -176,3 +254,16 @@ def test_a_pair_has_one_unified_name_and_keeps_it(text: str) -> None:
     else:
         assert native_pair(unified) == text
         assert all(part.isalnum() for part in unified.split("/")) and unified.count("/") == 1
+
+
+@given(text=st.text(max_size=20) | st.from_regex(r"[A-Z0-9]{1,8}_(USDT|USD|[A-Z0-9]{1,8})", fullmatch=True))
+@effort(300)
+def test_a_contract_has_one_unified_name_and_keeps_it(text: str) -> None:
+    try:
+        unified = unified_contract(text)
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            unified_pair(text)
+    else:
+        assert native_contract(check_symbol(unified)) == text
+        assert unified.partition(":")[0] == unified_pair(text)

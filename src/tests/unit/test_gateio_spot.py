@@ -1,18 +1,20 @@
+"""What Gate.io spot says otherwise than futures; what both say alike is in ``test_gateio_market``."""
+
 import json
-import re
-from itertools import count
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from msgspec import Struct
 
 from infrastructure.errors import DecodeError, SettingsError
 from infrastructure.events import BookTicker, Candle, Side, Ticker, Trade
 from infrastructure.exchanges.gateio import market, spot
-from infrastructure.exchanges.gateio.envelope import Refusal, milliseconds_to_ns, native_pair, unified_pair
-from infrastructure.exchanges.gateio.spot import GATEIO_SPOT, GateioSpotCodec
-from infrastructure.venue import Acknowledgement, BookUpdate, Message, Notice, Pong, Unknown
-from tests.harness.frames import PAIR, PONG, SYMBOL, push, rest_book
+from infrastructure.exchanges.gateio.envelope import native_pair, unified_pair
+from infrastructure.exchanges.gateio.spot import GateioSpotCodec
+from infrastructure.instruments import Instrument, InstrumentStatus
+from infrastructure.venue import BookUpdate, Message
+from tests.harness.examples import example
+from tests.harness.frames import PAIR, SYMBOL, push
 
 CODEC = GateioSpotCodec()
 VENUE = "gateio_spot"
@@ -24,17 +26,6 @@ def decoded(channel: str, result: Any, **envelope: Any) -> Message:
     messages = CODEC.decode(push(channel, result, **envelope))
     assert len(messages) == 1
     return messages[0]
-
-
-def control(**frame: Any) -> Message:
-    (message,) = CODEC.decode(json.dumps(frame).encode())
-    return message
-
-
-def refusal_of(channel: str, result: Any) -> DecodeError:
-    with pytest.raises(DecodeError) as caught:
-        decoded(channel, result)
-    return caught.value
 
 
 class TestExamples:
@@ -109,84 +100,38 @@ class TestExamples:
         expected = BookUpdate("spot.order_book_update", SYMBOL, 2691446, 2691446, *levels, True, 1_619_093_532_978_000_000)
         assert CODEC.decode_snapshot(SYMBOL, json.dumps(example(spot.RestBook))) == expected
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            *({"precision": value} for value in (-1, 33, 10**9, "x", None)),
+            *({"min_base_amount": text} for text in ("nan", "-1", "sNaN", "inf")),
+            {"id": None},
+        ],
+    )
+    def test_an_instrument_list_with_a_value_that_is_none_is_refused(self, changes: dict[str, Any]) -> None:
+        with pytest.raises(DecodeError):
+            CODEC.decode_instruments(json.dumps([example(spot.CurrencyPair, **changes)]))
+
+    def test_currency_pair(self) -> None:
+        expected = Instrument(
+            VENUE,
+            "ETH/USDT",
+            "ETH_USDT",
+            "ETH",
+            "USDT",
+            None,
+            InstrumentStatus.TRADING,
+            tick_size=Decimal("0.000001"),
+            lot_size=Decimal("0.001"),
+            min_amount=Decimal("0.001"),
+            min_notional=Decimal("1.0"),
+        )
+        assert CODEC.decode_instruments(json.dumps([example(spot.CurrencyPair)])) == [expected]
+        (halted,) = CODEC.decode_instruments(json.dumps([example(spot.CurrencyPair, trade_status="untradable")]))
+        assert halted.status is InstrumentStatus.HALTED
+
     def test_ping_request(self) -> None:
         assert f"``{json.dumps(CODEC.ping_request(1545404023), separators=(',', ':'))}``" in (GateioSpotCodec.ping_request.__doc__ or "")
-
-
-class TestControl:
-    def test_acknowledgement_echoes_what_was_asked(self) -> None:
-        answer = {"time": 1, "id": 7, "channel": "spot.trades", "event": "subscribe", "payload": [PAIR], "result": {"status": "success"}}
-        assert control(**answer, error=None) == Acknowledgement("spot.trades", "subscribe", (PAIR,), 7)
-
-    def test_acknowledgement_of_2021_has_nothing_but_channel_event_and_result(self) -> None:
-        answer = control(time=1, channel="spot.trades", event="unsubscribe", result={"status": "success"})
-        assert answer == Acknowledgement("spot.trades", "unsubscribe")
-
-    def test_refusal_keeps_the_venues_words(self) -> None:
-        found = re.search(r'``"error":(\{.*\})``', Refusal.__doc__ or "")
-        assert found is not None
-        answer = control(channel="spot.trades", event="subscribe", error=json.loads(found[1]), result={"status": "fail"})
-        assert isinstance(answer, Acknowledgement)
-        assert (answer.error_code, answer.error) == ("2", "unknown currency pair: NOPE_USDT")
-
-    def test_refusal_without_words_is_still_a_refusal(self) -> None:
-        answer = control(channel="spot.trades", event="subscribe", error={})
-        assert isinstance(answer, Acknowledgement)
-        assert (answer.error_code, answer.error) == (None, "refused without a reason")
-
-    @pytest.mark.parametrize("channel", ["spot.orders", "futures.trades"])
-    def test_answers_on_channels_of_others_are_acknowledgements_too(self, channel: str) -> None:
-        assert control(channel=channel, event="subscribe") == Acknowledgement(channel, "subscribe")
-
-    def test_pong(self) -> None:
-        assert CODEC.decode(PONG) == (Pong(1_700_000_000_000_000_000),)
-
-    def test_system_notice(self) -> None:
-        assert CODEC.decode(push("spot.system", {"type": "upgrade"})) == (Notice("spot.system", '{"type": "upgrade"}'),)
-
-    @pytest.mark.parametrize(
-        ("frame", "expected"),
-        [
-            ({}, Unknown("", "")),
-            ({"channel": "spot.orders", "event": "update", "result": []}, Unknown("spot.orders", "update")),
-            ({"channel": "futures.trades", "event": "update", "result": []}, Unknown("futures.trades", "update")),
-            ({"channel": "spot.trades", "event": "api"}, Unknown("spot.trades", "api")),
-            ({"header": {"status": "200"}, "data": {}}, Unknown("", "")),
-        ],
-    )
-    def test_frames_of_no_use_are_unknown(self, frame: dict[str, Any], expected: Unknown) -> None:
-        assert control(**frame) == expected
-
-
-class TestTimes:
-    def test_the_envelopes_milliseconds_are_preferred_to_its_seconds(self) -> None:
-        frame = {"channel": "spot.tickers", "event": "update", "result": example(spot.TickerResult)}
-        times = [control(**frame, **sent) for sent in ({"time": 5, "time_ms": 6_007}, {"time": 5}, {"time": 5, "time_ms": 0}, {})]
-        assert [message.exchange_ns for message in times if isinstance(message, Ticker)] == [
-            6_007_000_000,
-            5_000_000_000,
-            5_000_000_000,
-            None,
-        ]
-
-    @pytest.mark.parametrize(
-        ("text", "ns"),
-        [
-            ("1606292218213.4578", 1_606_292_218_213_457_800),
-            ("1606292218213", 1_606_292_218_213_000_000),
-            ("1606292218213.", 1_606_292_218_213_000_000),
-            ("1606292218213.000001", 1_606_292_218_213_000_001),
-            ("1606292218213.0000019", 1_606_292_218_213_000_001),
-            ("0", 0),
-        ],
-    )
-    def test_milliseconds_are_exact(self, text: str, ns: int) -> None:
-        assert milliseconds_to_ns(text) == ns
-
-    @pytest.mark.parametrize("text", ["", ".5", "-1", "+1", " 1", "1 ", "1e3", "1_0", "nan", "1.-5", "1.5.5", "１２", "1.５", "9" * 16])
-    def test_other_texts_are_no_times(self, text: str) -> None:
-        with pytest.raises(DecodeError, match="is not a time in milliseconds"):
-            milliseconds_to_ns(text)
 
 
 class TestSymbols:
@@ -201,96 +146,6 @@ class TestSymbols:
     def test_other_texts_are_no_pairs(self, native: str) -> None:
         with pytest.raises(DecodeError, match="is not a currency pair"):
             unified_pair(native)
-
-
-#: By channel: an example and, for each number in it, how to put another in its place.
-NUMBERS = [
-    ("spot.trades", spot.TradeResult, ("price", "amount"), ("0", "-1")),
-    ("spot.book_ticker", market.TwoSidedResult, ("b", "B", "a", "A"), ("-1",)),
-    (
-        "spot.tickers",
-        spot.TickerResult,
-        ("last", "lowest_ask", "highest_bid", "base_volume", "quote_volume", "high_24h", "low_24h"),
-        ("-1",),
-    ),
-    ("spot.tickers", spot.TickerResult, ("change_percentage",), ()),
-    ("spot.candlesticks", market.CandleResult, ("o", "h", "l", "c"), ("0", "-1")),
-    ("spot.candlesticks", market.CandleResult, ("v", "a"), ("-1",)),
-]
-NO_NUMBERS = (
-    "nan",
-    "NaN",
-    "inf",
-    "-inf",
-    "Infinity",
-    "1e400",
-    "-1e400",
-    "1_0",
-    " 1",
-    "1 ",
-    "1\n",
-    "+1",
-    "01",
-    "1.",
-    ".5",
-    "0x10",
-    "１",
-    "1,5",
-    "9" * 5000,
-)
-
-
-@pytest.mark.parametrize(
-    ("channel", "struct", "field", "text"),
-    [(channel, struct, field, text) for channel, struct, fields, texts in NUMBERS for field in fields for text in (*NO_NUMBERS, *texts)],
-    ids=lambda value: value[:12] if isinstance(value, str) else value.__name__,
-)
-def test_a_number_out_of_range_is_refused_in_every_field(channel: str, struct: type[Struct], field: str, text: str) -> None:
-    assert refusal_of(channel, example(struct, **{field: text})).channel == channel
-
-
-@pytest.mark.parametrize(
-    "level", [*([text, "1"] for text in (*NO_NUMBERS, "0", "-1")), *(["1", text] for text in (*NO_NUMBERS, "-1")), ["1"], []]
-)
-@pytest.mark.parametrize(
-    ("channel", "struct", "side"),
-    [
-        ("spot.order_book_update", spot.BookUpdateResult, "b"),
-        ("spot.obu", market.ObuResult, "a"),
-        ("spot.order_book", spot.OrderBookResult, "bids"),
-    ],
-)
-def test_a_level_out_of_range_is_refused_in_every_book(channel: str, struct: type[Struct], side: str, level: list[str]) -> None:
-    assert refusal_of(channel, example(struct, **{side: [["1", "1"], level]})).channel == channel
-
-
-@pytest.mark.parametrize("level", [["0", "1"], ["-1", "1"], ["1", "-1"], ["nan", "1"], ["1", "inf"]])
-def test_a_bad_level_names_the_book_that_misses_it(level: list[str]) -> None:
-    error = refusal_of("spot.order_book_update", example(spot.BookUpdateResult, a=[level]))
-    assert (error.channel, error.symbol) == ("spot.order_book_update", SYMBOL)
-
-
-@pytest.mark.parametrize(
-    ("channel", "result"),
-    [
-        ("spot.order_book_update", example(spot.BookUpdateResult, U=48776307)),
-        ("spot.obu", example(market.ObuResult, U=73777715213)),
-        ("spot.obu", example(market.ObuResult, U=None)),
-        ("spot.obu", example(market.ObuResult, s="BTC_USDT.50")),
-    ],
-    ids=["ids run backwards", "ids run backwards in obu", "increment without a first id", "stream name without its prefix"],
-)
-def test_an_update_without_a_place_in_the_sequence_is_refused(channel: str, result: Any) -> None:
-    assert refusal_of(channel, result).channel == channel
-
-
-@pytest.mark.parametrize(
-    "raw", [b"", b"[]", b"{}", rest_book(7)[:-1], rest_book(7) + b"}", rest_book(7, [(0, 1)]), b"[" * 200_000, b'{"label":"X"}']
-)
-def test_a_rest_answer_that_holds_no_book_is_refused(raw: bytes) -> None:
-    with pytest.raises(DecodeError) as caught:
-        CODEC.decode_snapshot(SYMBOL, raw)
-    assert (caught.value.channel, caught.value.symbol) == ("spot.order_book_update", SYMBOL)
 
 
 class TestRequests:
@@ -318,13 +173,6 @@ class TestRequests:
         assert [request.message for request in requests] == messages
         assert [symbol for request in requests for symbol in request.symbols] == ["BTC/USDT", "ETH/USDT"]
         assert {(request.action, request.channel, request.request_id) for request in requests} == {(action, channel, None)}
-
-    def test_requests_are_numbered_where_numbers_are_given(self) -> None:
-        requests = CODEC.subscription_requests("subscribe", "spot.obu", ["BTC/USDT", "ETH/USDT"], 0, count(7).__next__)
-        assert [(request.request_id, request.message["id"]) for request in requests] == [(7, 7), (8, 8)]
-
-    def test_every_channel_of_the_venue_can_be_asked_for(self) -> None:
-        assert all(CODEC.subscription_requests("subscribe", channel, [SYMBOL], 0) for channel in GATEIO_SPOT.channels)
 
     def test_an_unknown_channel_is_refused_with_those_that_are_known(self) -> None:
         with pytest.raises(SettingsError, match=r"unknown channel 'spot\.nope'; known: .*spot\.trades"):

@@ -35,7 +35,7 @@ from infrastructure.networking.websocket.strategies import strategy_set
 from infrastructure.networking.websocket.wiring import wire
 from infrastructure.session import Emission, PrivateSession, Session
 from infrastructure.venue import Message
-from tests.harness import frames
+from tests.harness import frames, futures_frames
 from tests.harness import private_venue as account
 from tests.harness.receivers import GATEIO
 from tests.harness.variants import VARIANTS, Variant, assert_accounts
@@ -467,12 +467,15 @@ BY_KIND: dict[MessageType, bytes] = {
     MessageType.BOOK_TICKER: frames.book_ticker(1),
     MessageType.TICKER: frames.ticker(),
     MessageType.CANDLE: frames.candle(),
+    MessageType.LIQUIDATION: futures_frames.liquidation(),
     MessageType.ORDERBOOK: frames.obu(None, 10, [(100, 1)], [(101, 1)], full=True),
     MessageType.ACKNOWLEDGEMENT: frames.acknowledgement(),
     MessageType.PONG: frames.PONG,
     MessageType.NOTICE: frames.push("spot.system", {"type": "upgrade"}),
     MessageType.UNKNOWN: frames.push("spot.nothing", {}),
 }
+#: Whose frame that is, where not of the venue of all others.
+VENUE_OF = {MessageType.LIQUIDATION: "gateio_futures"}
 PRIVATE_BY_KIND = {
     MessageType.ORDER: account.items("order"),
     MessageType.FILL: account.items("fill"),
@@ -493,7 +496,7 @@ class TestMessageTypes:
     def test_every_message_type_reaches_a_counter_or_a_callback(self, variant: Variant, kind: MessageType) -> None:
         async def run() -> None:
             if kind in BY_KIND:
-                feed = variant.feed()
+                feed = variant.feed(venue=VENUE_OF.get(kind, "gateio_spot"))
                 feed.deliver(BY_KIND[kind])
                 await feed.drain()
                 assert feed.metrics()[variant.architecture].messages == {kind.name.lower(): 1}

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from difflib import SequenceMatcher
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,48 @@ def test_no_venue_is_named_outside_its_own_folder_and_its_counterpart(module: st
     path = PACKAGE / Path(*module.split("."))
     text = path.with_suffix(".py").read_text(encoding="utf-8").lower()
     assert [name for name in VENUE_NAMES if name in text] == []
+
+
+#: As many lines two files of ``exchanges/`` may share in a row: beyond that they hold the same thing twice.
+SHARED_LINES = 6
+
+
+def told(path: Path) -> list[str]:
+    """The lines of a file that say something: no imports, no comments, nothing empty; inner spaces do not count."""
+    text = path.read_text(encoding="utf-8")
+    imports = {
+        line
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    lines = [" ".join(line.split()) for number, line in enumerate(text.split("\n"), 1) if number not in imports]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def longest_shared(one: list[str], other: list[str]) -> list[str]:
+    """The longest run of lines that stands in both."""
+    found = SequenceMatcher(None, one, other, autojunk=False).find_longest_match()
+    return one[found.a : found.a + found.size]
+
+
+OF_EXCHANGES = sorted((PACKAGE / "exchanges").rglob("*.py"))
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(OF_EXCHANGES, 2)), ids=lambda path: "/".join(path.parts[-2:]))
+def test_no_two_files_of_exchanges_say_the_same(one: Path, other: Path) -> None:
+    shared = longest_shared(told(one), told(other))
+    assert len(shared) <= SHARED_LINES, "\n".join(shared)
+
+
+def test_a_copy_is_found_however_it_is_set(tmp_path: Path) -> None:
+    path = PACKAGE / "exchanges" / "gateio" / "sequence.py"
+    (copied,) = (node for node in ast.parse(path.read_text()).body if getattr(node, "name", None) == "RestSeeded")
+    lines = path.read_text().splitlines()[copied.lineno - 1 : copied.end_lineno]
+    copy = tmp_path / "copy.py"
+    copy.write_text("import ast\nif True:\n" + "\n\n    # another comment\n".join("    " + line for line in lines))
+    assert longest_shared(told(path), told(copy)) == told(copy)[1:]
+    assert len(told(copy)) > SHARED_LINES
 
 
 @EACH

@@ -5,12 +5,14 @@ from collections import Counter
 
 import pytest
 
-from infrastructure.simulator.gateio_frames import INTERVALS
+from infrastructure.simulator.gateio_frames import INTERVALS, GateioMarkets
+from infrastructure.simulator.gateio_futures import GateioFuturesMarkets
 from infrastructure.simulator.gateio_spot import GateioSpotMarkets
 from infrastructure.simulator.market import (
     BAR_SECONDS,
     DAY,
     DEPTH,
+    FALL,
     LOTS,
     MIX,
     UNITS,
@@ -120,6 +122,61 @@ def test_a_candle_that_ends_is_shown_once_more_as_finished() -> None:
     assert not is_finished and bar.volume == 0 and bar.open == bar.close == trade.tick
 
 
+def test_a_candle_of_one_number_is_the_same_for_everybody() -> None:
+    pair = market()
+    pair.trade(1, NOW_MS)
+    pair.bar(60, NOW_MS // 1000, 1)
+    ended = pair.bar(60, NOW_MS // 1000 + 60, 2)
+    assert ended[1] and pair.bar(60, NOW_MS // 1000 + 60, 2) == ended
+    assert not pair.bar(60, NOW_MS // 1000 + 60, 3)[1]
+
+
+def test_a_wrong_top_differs_from_the_true_one_and_crosses_nothing() -> None:
+    pair = market()
+    bids, asks = dict(pair.bids), dict(pair.asks)
+    moved = 0
+    for _ in range(3000):
+        change = pair.move()
+        event = Event(pair, "orderbook", change.last_id, change)
+        corrupted = event.corrupted()
+        touched = max(pair.bids) in change.bids or min(pair.asks) in change.asks
+        assert (corrupted is not None) is touched
+        if corrupted is not None:
+            told = [
+                {tick: lots for tick, lots in (side | said).items() if lots}
+                for side, said in zip((bids, asks), corrupted.sides(), strict=True)
+            ]
+            bid, ask = max(told[0]), min(told[1])
+            true_bid, true_ask = max(pair.bids), min(pair.asks)
+            assert bid < ask
+            assert (bid, told[0][bid], ask, told[1][ask]) != (true_bid, pair.bids[true_bid], true_ask, pair.asks[true_ask])
+            moved += (bid, ask) != (true_bid, true_ask)
+            # The same among the best levels alone.
+            assert corrupted.sides(20) != event.sides(20)
+        bids, asks = dict(pair.bids), dict(pair.asks)
+    assert moved > 20
+
+
+def test_ids_begin_anew_far_lower_and_not_below_zero() -> None:
+    pair = market()
+    for _ in range(2000):
+        before = pair.update_id
+        pair.restart()
+        assert 0 < pair.update_id == (before - FALL if before > FALL else before)
+        assert pair.move().first_id == (before - FALL if before > FALL else before) + 1
+    assert pair.update_id < 2 * FALL
+
+
+def test_a_liquidation_is_the_trade_before_it() -> None:
+    trading = Trading(SYMBOLS, 4, mix=MIX | {"liquidation": 20})
+    liquidations = [event for event in (trading.next(NOW_MS) for _ in range(3000)) if event.kind == "liquidation"]
+    assert len(liquidations) > 300
+    assert all(event.done in event.market.prints for event in liquidations if event.number == event.market.numbers["liquidation"])
+    for symbol in SYMBOLS:
+        numbers = [event.number for event in liquidations if event.market.symbol == symbol]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_a_day_ends_before_its_volume_crowds_out_the_number() -> None:
     pair = market()
     pair.trade(1, NOW_MS)
@@ -168,9 +225,10 @@ def test_every_interval_has_candles() -> None:
     assert set(INTERVALS.values()) == set(BAR_SECONDS)
 
 
-def test_markets_on_one_connection_are_the_same_market() -> None:
-    markets = GateioSpotMarkets(SYMBOLS, 9)
-    trading = Trading(SYMBOLS, 9)
+@pytest.mark.parametrize("markets_type", [GateioSpotMarkets, GateioFuturesMarkets])
+def test_markets_on_one_connection_are_the_same_market(markets_type: type[GateioMarkets]) -> None:
+    markets = markets_type(SYMBOLS, 9)
+    trading = Trading(SYMBOLS, 9, mix=markets.mix)
     for _ in range(500):
         sent, event = markets.next(), trading.next(NOW_MS)
         assert (sent.stream, sent.number) == ((event.kind, event.market.symbol), event.number)
