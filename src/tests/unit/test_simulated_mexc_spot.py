@@ -275,6 +275,19 @@ class TestWire:
         told = MexcSpotExchange.recorded_frame(raw)
         assert told is None or told.channel in ("", *CHANNELS)
 
+    @pytest.mark.parametrize(
+        ("raw", "says"),
+        [
+            (b"\x0a\x04abc", "field 1 has no end"),
+            (b"\x0a", "a varint has no end"),
+            (b"\x0d\x00\x00\x00\x00", "field 1 is of wire type 5"),
+            (b"\x30" + b"\x80" * 10, "a varint has no end"),
+        ],
+    )
+    def test_what_is_no_message_of_the_exchange_is_told(self, raw: bytes, says: str) -> None:
+        with pytest.raises(ValueError, match=says):
+            list(fields(raw))
+
     def test_a_long_number_has_its_seven_bits_a_byte(self) -> None:
         assert (varint(300), varint(127), varint(128)) == (b"\xac\x02", b"\x7f", b"\x80\x01")
 
