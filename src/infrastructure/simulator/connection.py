@@ -111,9 +111,7 @@ class Connection:
         return self.is_open and self._transport.get_write_buffer_size() + len(self._dripping) > MOST_UNREAD
 
     def put(self, frame: bytes) -> None:
-        """Send a whole frame with the next ``flush``; nothing more once it is being closed."""
-        if self.closing is not None:
-            return
+        """Send a whole frame with the next ``flush``."""
         self._waiting.append(frame)
         self.sent += 1
 

@@ -127,6 +127,8 @@ class GateioFuturesExchange(GateioExchange):
         """By path: the answer to a query."""
         return {
             "/api/v4/futures/usdt/contracts": self._contracts,
+            # Clients ask for these too; none are traded here.
+            "/api/v4/futures/btc/contracts": lambda query, now_ms, dialect: Answer(200, "[]"),
             "/api/v4/futures/usdt/tickers": self._rest_tickers,
             "/api/v4/futures/usdt/trades": self._rest_trades,
         }

@@ -343,9 +343,8 @@ class Event(NamedTuple):
             (False, ask, change.asks, change.asks_before, self.market.asks),
         ):
             if best in changes:
-                outer = best - 1 if is_of_bids else best + 1
-                is_new = not before[best] and not levels.get(outer) and outer not in changes
-                said = {outer: levels[best]} if is_new else {best: levels[best] + LOTS}
+                # A new level is told one tick farther out; of one that was there before another amount, or the old one would still show.
+                said = {best: levels[best] + LOTS} if before[best] else {best - 1 if is_of_bids else best + 1: levels[best]}
                 return self._replace(flaw=Flaw(is_of_bids=is_of_bids, tick=best, said=said))
         return None
 

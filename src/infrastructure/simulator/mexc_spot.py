@@ -429,6 +429,11 @@ class MexcSpotMarkets:
         self._clock = random.Random(f"clock {seed}")
         self._now_ms = OPENED_MS
 
+    @staticmethod
+    def native(symbol: str) -> str:
+        """``BTCUSDT``."""
+        return native(symbol)
+
     def opening(self) -> Iterator[Sent]:
         """What a client gets after subscribing: an acknowledgement for each channel."""
         for channel, option in _OPEN.values():

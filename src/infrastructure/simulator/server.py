@@ -316,6 +316,8 @@ class Simulator:
 
     def _attend(self, connection: Connection) -> None:
         """What a connection needs at every tick."""
+        if connection.closing is not None:
+            return
         now = time.monotonic()
         if self.exchange.pings and now >= connection.next_ping:
             connection.next_ping = now + PING_EVERY_S
@@ -325,7 +327,7 @@ class Simulator:
         if cut_after and now - connection.opened >= cut_after and connection.is_open:
             self.faults.counts["cut"] += 1
             connection.cut()
-        elif (retire_after := self.faults.amount("retire")) and now - connection.opened >= retire_after and connection.closing is None:
+        elif (retire_after := self.faults.amount("retire")) and now - connection.opened >= retire_after:
             self.faults.counts["retire"] += 1
             self._retire(connection)
         elif connection.is_slow:

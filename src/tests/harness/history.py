@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from infrastructure.book import OrderBook
-from infrastructure.events import Architecture, BookState, BookStateChange, BookTicker, Candle, Gap, Ticker, Trade
+from infrastructure.events import Architecture, BookState, BookStateChange, BookTicker, Candle, Gap, Liquidation, Ticker, Trade
 from infrastructure.feed import OfflineFeed
 from infrastructure.networking.websocket.marker import SwitchReceipt
 from infrastructure.simulator.ledger import Ledger
@@ -66,6 +66,8 @@ class History:
             self.ledger.seen(("ticker", event.symbol), hidden_number(event.base_volume))
         elif isinstance(event, Candle):
             self.ledger.seen(("candle", event.symbol), hidden_number(event.base_volume))
+        elif isinstance(event, Liquidation):
+            self.ledger.seen(("liquidation", event.symbol), hidden_number(event.amount))
         elif isinstance(event, BookStateChange):
             if event.new is BookState.LIVE:
                 self._open_gaps[event.symbol] = 0

@@ -1,77 +1,50 @@
-"""Writes the captures of ``examples/`` anew: short stretches of generated markets in the capture format. Run as ``python -m``."""
+"""Writes ``examples/*.jsonl`` anew: short stretches of generated markets in the capture format. Run as ``python -m``."""
 
 import json
+from collections.abc import Mapping
+from urllib.parse import urlencode
 
 from infrastructure.exchanges import venue_named
+from infrastructure.simulator.gateio_frames import GateioMarkets
+from infrastructure.simulator.gateio_futures import GateioFuturesMarkets
 from infrastructure.simulator.gateio_spot import GateioSpotMarkets
 from infrastructure.simulator.market import OPENED_MS
 from infrastructure.simulator.mexc_spot import MexcSpotMarkets
-from infrastructure.venue import Venue
 from tests.harness.captures import ROOT
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 FRAMES = 240
 
 
-class Example:
-    """The capture of one venue, a line each 4 ms."""
+def write(name: str, markets: GateioMarkets | MexcSpotMarkets, seeded: Mapping[int, str], instruments: bytes | None = None) -> None:
+    """Two pairs; after so many frames the REST book of a ``seeded`` one; before them what is traded, if it is told."""
+    venue = venue_named(name)
+    lines: list[dict[str, object]] = []
 
-    def __init__(self, name: str) -> None:
-        self.venue: Venue = venue_named(name)
-        self._lines: list[dict[str, object]] = []
+    def add(kind: str, url: str, raw: bytes) -> None:
+        content = {"raw": raw.decode()} if raw[:1] in b"{[" else {"hex": raw.hex()}
+        lines.append({"t": OPENED_MS / 1000 + len(lines) * 0.004, "dir": kind, "url": url} | content)
 
-    def frame(self, raw: bytes) -> None:
-        """A frame came; those that are no JSON are binary."""
-        content = {"raw": raw.decode()} if raw.startswith(b"{") else {"hex": raw.hex()}
-        self._add("in", self.venue.websocket_url, content)
-
-    def rest(self, path: str, body: bytes) -> None:
-        """A REST answer came."""
-        self._add("http", self.venue.rest_url + path, {"raw": body.decode()})
-
-    def book(self, native: str, options: str, body: bytes) -> None:
-        """A REST book came."""
-        self.rest(f"{self.venue.snapshot_path}?{self.venue.snapshot_symbol_key}={native}&{options}", body)
-
-    def write(self) -> None:
-        """Put it into its file."""
-        path = ROOT / "examples" / f"{self.venue.name}.jsonl"
-        path.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
-
-    def _add(self, kind: str, url: str, content: dict[str, str]) -> None:
-        self._lines.append({"t": OPENED_MS / 1000 + len(self._lines) * 0.004, "dir": kind, "url": url} | content)
-
-
-def gateio_spot() -> None:
-    """Two pairs, one with a REST-seeded book and one with ``obu``."""
-    example, markets = Example("gateio_spot"), GateioSpotMarkets(SYMBOLS, seed=7)
+    if instruments is not None:
+        add("http", venue.rest_url + venue.instruments_path, instruments)
     for sent in markets.opening():
-        example.frame(sent.raw)
+        add("in", venue.websocket_url, sent.raw)
     for number in range(FRAMES):
-        example.frame(markets.next().raw)
-        if number == 12:
-            example.book("BTC_USDT", "limit=100&with_id=true", markets.snapshot("BTC/USDT"))
-    example.write()
-
-
-def mexc_spot() -> None:
-    """Two pairs, whose books come by REST after their first pushes, and what is traded."""
-    example, markets = Example("mexc_spot"), MexcSpotMarkets(SYMBOLS, seed=7)
-    example.rest("/api/v3/exchangeInfo", markets.instruments())
-    for sent in markets.opening():
-        example.frame(sent.raw)
-    for number in range(FRAMES):
-        example.frame(markets.next().raw)
-        if number in (12, 20):
-            symbol = SYMBOLS[number // 20]
-            example.book(symbol.replace("/", ""), "limit=1000", markets.snapshot(symbol))
-    example.write()
+        add("in", venue.websocket_url, markets.next().raw)
+        if number in seeded:
+            symbol = seeded[number]
+            query = {venue.snapshot_symbol_key: markets.native(symbol), **venue.snapshot_query[""]}
+            add("http", f"{venue.rest_url}{venue.snapshot_path}?{urlencode(query)}", markets.snapshot(symbol))
+    path = ROOT / "examples" / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def main() -> None:
-    """All of them."""
-    gateio_spot()
-    mexc_spot()
+    """All examples."""
+    write("gateio_spot", GateioSpotMarkets(SYMBOLS, seed=7), {12: "BTC/USDT"})
+    write("gateio_futures", GateioFuturesMarkets(("BTC/USDT:USDT", "ETH/USDT:USDT"), seed=7), {12: "BTC/USDT:USDT"})
+    mexc = MexcSpotMarkets(SYMBOLS, seed=7)
+    write("mexc_spot", mexc, {12: "BTC/USDT", 20: "ETH/USDT"}, mexc.instruments())
 
 
 if __name__ == "__main__":

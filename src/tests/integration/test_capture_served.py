@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from infrastructure.canonical import EventDigest
 from infrastructure.capture import CaptureLine, read_capture
 from infrastructure.events import Architecture
@@ -19,16 +21,14 @@ from tests.harness.live import until
 from tests.harness.mexc_schema import read_push
 from tests.harness.variants import VARIANTS, Variant
 
+SPOT, FUTURES, BINARY = "gateio_spot", "gateio_futures", "mexc_spot"
 SWITCH_EVERY_S = 0.003
 #: So that there are frames between any two switches, and reads end in the middle of frames.
 SLOWLY = "drip=200000"
 
 
-Streams = dict[str, list[str]]
-
-
-def pushed_streams(lines: list[CaptureLine]) -> Streams:
-    """The symbols of each native channel whose frames say whose they are in their first two texts."""
+def pushed_streams(lines: list[CaptureLine]) -> dict[str, list[str]]:
+    """The symbols of each native channel whose binary pushes there are."""
     streams: dict[str, dict[str, None]] = {}
     for line in lines:
         if line.hex is not None:
@@ -38,7 +38,7 @@ def pushed_streams(lines: list[CaptureLine]) -> Streams:
     return {channel: list(symbols) for channel, symbols in streams.items()}
 
 
-def recorded_streams(lines: list[CaptureLine]) -> Streams:
+def recorded_streams(venue: str, lines: list[CaptureLine]) -> dict[str, list[str]]:
     """The symbols of each native channel that the recording's requests name, or its pushes where it has none."""
     requests = [json.loads(line.frame) for line in lines if line.dir == "out"]
     pushes = [frame for line in lines if line.dir == "in" and (frame := json.loads(line.frame))["event"] == "update"]
@@ -46,7 +46,8 @@ def recorded_streams(lines: list[CaptureLine]) -> Streams:
     for message in requests or pushes:
         named = json.dumps(message["payload"] if requests else message["result"])
         for base, quote in re.findall(r"(?:[a-z0-9]+_|ob\.|\b)([A-Z0-9]+)_([A-Z]+)\b", named):
-            streams.setdefault(message["channel"], {})[f"{base}/{quote}"] = None
+            symbol = f"{base}/{quote}" if venue == SPOT else f"{base}/{quote}:{quote}"
+            streams.setdefault(message["channel"], {})[symbol] = None
     return {channel: list(symbols) for channel, symbols in streams.items()}
 
 
@@ -59,7 +60,7 @@ async def switching(feed: WebSocketManager) -> None:
 
 async def served(
     exchange: SideChannel,
-    streams: Streams,
+    streams: dict[str, list[str]],
     reference: ReplaySummary,
     variant: Variant,
     meanwhile: Callable[[WebSocketManager], Coroutine[Any, Any, None]] | None = None,
@@ -92,9 +93,9 @@ async def served(
     return feed
 
 
-def check(path: Path, venue: str = "gateio_spot", streams_of: Callable[[list[CaptureLine]], Streams] = recorded_streams) -> None:
+def check(venue: str, path: Path) -> None:
     lines = read_capture(path)
-    streams = streams_of(lines)
+    streams = pushed_streams(lines) if any(line.hex is not None for line in lines) else recorded_streams(venue, lines)
 
     async def main() -> None:
         reference = await replay(lines, venue, Architecture.DIRECT)
@@ -108,13 +109,10 @@ def check(path: Path, venue: str = "gateio_spot", streams_of: Callable[[list[Cap
     asyncio.run(main())
 
 
-def test_the_shipped_capture() -> None:
-    check(ROOT / "examples" / "gateio_spot.jsonl")
-
-
-def test_a_shipped_capture_of_binary_frames() -> None:
-    check(ROOT / "examples" / "mexc_spot.jsonl", "mexc_spot", pushed_streams)
+@pytest.mark.parametrize("venue", [SPOT, FUTURES, BINARY])
+def test_the_shipped_capture(venue: str) -> None:
+    check(venue, ROOT / "examples" / f"{venue}.jsonl")
 
 
 def test_the_real_capture(captures: Path) -> None:
-    check(captures / "gateio_spot.jsonl")
+    check(SPOT, captures / "gateio_spot.jsonl")

@@ -166,6 +166,36 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(main())
 
 
+async def bare_connection(client: Client, query: str = "") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket that does nothing of its own accord, its handshake done."""
+    url = client.http._base_url
+    assert url is not None
+    reader, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
+    writer.write(
+        f"GET {client.play.path}{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nX-Gate-Size-Decimal: 1\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+def masked(text: str) -> bytes:
+    """A short text as a client sends it."""
+    return bytes((0x81, 0x80 | len(text))) + bytes(4) + text.encode()
+
+
+def frames_of(data: bytes) -> list[tuple[int, bytes]]:
+    """First byte and payload of each frame that a server sent."""
+    frames = []
+    while data:
+        length, start = data[1], 2
+        if length == 126:
+            length, start = int.from_bytes(data[2:4], "big"), 4
+        frames.append((data[0], data[start : start + length]))
+        data = data[start + length :]
+    return frames
+
+
 def result_of(frame: dict[str, Any]) -> dict[str, Any]:
     """What a push says: some channels have it in a list."""
     result = frame["result"]
@@ -511,15 +541,8 @@ class TestWebSocket:
         async def test() -> None:
             monkeypatch.setattr(simulated_connection, "MOST_UNREAD", 100_000)
             async with exchange(rate=20_000) as client:
-                url = client.http._base_url
-                assert url is not None
-                reader, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
-                writer.write(
-                    b"GET /ws/v4/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-                )
-                request = b'{"time":1,"channel":"spot.order_book","event":"subscribe","payload":["BTC_USDT","100","100ms"]}'
-                writer.write(bytes((0x81, 0x80 | len(request))) + bytes(4) + request)
+                reader, writer = await bare_connection(client)
+                writer.write(masked('{"time":1,"channel":"spot.order_book","event":"subscribe","payload":["BTC_USDT","100","100ms"]}'))
                 while (await client.get("/simulator/state"))["slow"] == 0:
                     await asyncio.sleep(0.05)
                 state = await client.get("/simulator/state")
@@ -1041,14 +1064,7 @@ class TestFaults:
     def test_cut_resets_a_connection_in_the_middle_of_a_frame(self, fault: str | None) -> None:
         async def test() -> None:
             async with exchange(*([fault] if fault else []), rate=0) as client:
-                url = client.http._base_url
-                assert url is not None
-                reader, writer = await asyncio.open_connection(url.host, url.port)
-                writer.write(
-                    b"GET /ws/v4/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-                )
-                await reader.readuntil(b"\r\n\r\n")
+                reader, writer = await bare_connection(client)
                 started = time.monotonic()
                 if fault is None:
                     assert await client.post("fault", "cut") == 200
@@ -1248,15 +1264,17 @@ class TestFaults:
     @BOTH
     def test_a_retired_connection_ends_with_a_close_frame_and_nothing_after_it(self, play: Play) -> None:
         async def test() -> None:
-            async with exchange("retire=0.4", play=play, log="mine") as client:
-                await client.ask(play.channel("trades"), PAIRS)
-                while (message := await client.socket.receive(timeout=20)).type is aiohttp.WSMsgType.TEXT:
-                    client.frames.append(json.loads(message.data))
-                assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.GOING_AWAY)
+            async with exchange("retire=0.4", play=play) as client:
+                reader, writer = await bare_connection(client, "?log=mine")
+                writer.write(masked(json.dumps({"time": 1, "channel": play.channel("trades"), "event": "subscribe", "payload": PAIRS})))
+                *frames, (opcode, payload) = frames_of(await reader.read(-1))
+                assert (opcode, int.from_bytes(payload, "big")) == (0x88, aiohttp.WSCloseCode.GOING_AWAY)
+                told = [json.loads(text) for opcode, text in frames if opcode == 0x81]
                 # What was logged was sent.
-                assert [number_of(frame) for frame in client.frames] == [entry[3] for entry in await logged(client, "mine")]
+                assert [number_of(frame) for frame in told[1:]] == [entry[3] for entry in await logged(client, "mine")] != []
+                writer.close()
                 state = await client.get("/simulator/state")
-                assert state["faults"] == {"retire": 1}
+                assert state["faults"] == {"retire": 2}
                 assert await client.post("fault", "retire=0") == 200
                 async with client.another() as other:
                     await other.ask(play.channel("trades"), PAIRS)

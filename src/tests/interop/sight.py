@@ -1,17 +1,43 @@
-"""What a client tells: one line of JSON for each book, trade and ticker it sees. Runs in the environment of every client."""
+"""What a client tells: one line of JSON for each book, trade, ticker and top it sees. Runs in the environment of every client.
+
+Every client is started as ``python -m tests.interop.CLIENT VENUE WEBSOCKET_URL REST_URL SYMBOL,SYMBOL... CHANNEL,CHANNEL...``, with unified
+symbols and the venue's own channels; those that have no choice of channels leave the last one alone.
+"""
 
 import json
-
-SYMBOLS = ("BTC/USDT", "ETH/USDT")
+import sys
+from typing import NamedTuple
 
 #: What all clients know a message by.
 Number = int | float | str
 
 
+class Task(NamedTuple):
+    """What a client is asked to watch."""
+
+    venue: str
+    websocket_url: str
+    rest_url: str
+    symbols: list[str]
+    channels: list[str]
+
+
+def task() -> Task:
+    """What the command line says."""
+    venue, websocket_url, rest_url, symbols, channels = sys.argv[1:]
+    return Task(venue, websocket_url, rest_url, symbols.split(","), channels.split(","))
+
+
 def tell(kind: str, symbol: str, number: Number, *values: float) -> None:
     """Say what ``values`` the message of that ``number`` has.
 
-    A book has its update id, and price and amount of the best bid, then of the best ask; a trade its id, price and amount; a ticker,
-    which has no id, the volume of the day, and the best bid and ask.
+    A book has its update id, and price and amount of the best bid, then of the best ask; a top, which is the venue's own word on that, the
+    same; a trade its id, price and amount; a ticker, which has no id, the volume of the day, and what its venue has in it: the best bid
+    and ask, of a contract the index price. A candle has the volume, and when it opened, open, high, low and close.
     """
     print(json.dumps([kind, symbol, number, values]), flush=True)
+
+
+def tell_top(symbol: str, sent_ms: int, bid: float, bid_amount: float, ask: float, ask_amount: float) -> None:
+    """The same of a top that has no update id for some client: it is known by when it was sent and by its amounts."""
+    tell("top", symbol, f"{sent_ms} {bid_amount} {ask_amount}", bid, bid_amount, ask, ask_amount)

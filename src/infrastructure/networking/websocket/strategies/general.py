@@ -38,7 +38,7 @@ class VenueConnectionStrategy(ConnectionStrategy):
         """The venue's address and heartbeat."""
         return ConnectionContext(
             url=self._venue.websocket_url,
-            headers={},
+            headers=self._venue.headers,
             ping_interval=self._venue.ping_interval_s,
             ping_message=_encode(self._venue.codec.ping_request(int(time.time()))),
         )
