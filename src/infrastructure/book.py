@@ -33,6 +33,12 @@ class BookSide:
                 del amounts[price]
                 del prices[bisect_left(prices, price)]
 
+    def trim(self, surplus: slice) -> None:
+        """Drop the levels that ``surplus`` cuts out of the ascending prices."""
+        for price in self.prices[surplus]:
+            del self.amounts[price]
+        del self.prices[surplus]
+
     def replace(self, levels: Levels) -> None:
         """Forget everything and hold ``levels``."""
         self.amounts = {price: amount for price, amount in dict(levels).items() if amount}
@@ -70,24 +76,47 @@ class RawBook:
         side = self._book._asks
         return [(price, side.amounts[price]) for price in side.prices]
 
+    @property
+    def best(self) -> tuple[float | None, float | None, float | None, float | None]:
+        """The highest bid's price and amount, the lowest ask's price and amount; None twice for an empty side."""
+        bids, asks = self._book._bids, self._book._asks
+        bid = bids.prices[-1] if bids.prices else None
+        ask = asks.prices[0] if asks.prices else None
+        return bid, None if bid is None else bids.amounts[bid], ask, None if ask is None else asks.amounts[ask]
+
 
 class OrderBook:
     """The live book of one symbol from one channel, as handed to ``on_orderbook``.
 
     It is one object for the life of the feed: what a callback reads from it, and ``changes`` in particular, is valid during that call.
     Properties that read levels raise BookNotLive unless ``state`` is LIVE. Prices and amounts are floats, amounts in base currency
-    (futures: contracts).
+    (futures: contracts). ``depth`` is how many levels a side are kept, None for all: a stream of the best so many does not always say which
+    levels have left its window.
     """
 
     message_type = MessageType.ORDERBOOK
     is_control = False
-    __slots__ = ("_asks", "_bids", "changes", "channel", "exchange_ns", "last_id", "raw", "received_ns", "state", "symbol", "venue")
+    __slots__ = (
+        "_asks",
+        "_bids",
+        "changes",
+        "channel",
+        "depth",
+        "exchange_ns",
+        "last_id",
+        "raw",
+        "received_ns",
+        "state",
+        "symbol",
+        "venue",
+    )
 
     def __init__(self, venue: str, channel: str, symbol: str) -> None:
         self.venue = venue
         self.channel = channel
         self.symbol = symbol
         self.state = BookState.SYNCING
+        self.depth: int | None = None
         self.last_id: int | None = None
         self.exchange_ns: int | None = None
         self.received_ns = 0
@@ -157,6 +186,8 @@ class OrderBook:
         """Set the levels of ``update`` and remember its ids and times; the caller has judged it."""
         self._bids.set(update.bids)
         self._asks.set(update.asks)
+        if self.depth is not None:
+            self._trim(self.depth)
         self.last_id = update.last_id
         self.exchange_ns = update.exchange_ns
 
@@ -164,8 +195,16 @@ class OrderBook:
         """Forget everything and hold the levels, ids and times of ``update``."""
         self._bids.replace(update.bids)
         self._asks.replace(update.asks)
+        if self.depth is not None:
+            self._trim(self.depth)
         self.last_id = update.last_id
         self.exchange_ns = update.exchange_ns
+
+    def _trim(self, depth: int) -> None:
+        if len(self._bids.prices) > depth:
+            self._bids.trim(slice(0, -depth))
+        if len(self._asks.prices) > depth:
+            self._asks.trim(slice(depth, None))
 
     def _require_live(self) -> None:
         if self.state is not BookState.LIVE:

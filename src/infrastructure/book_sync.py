@@ -1,6 +1,6 @@
 """How a book gets and keeps its place in a venue's sequence: decoded updates and snapshots in, actions as values out. No I/O.
 
-    SYNCING --snapshot bridges--> LIVE --gap, crossed, failure--> GAP --snapshot bridges--> LIVE
+    SYNCING --snapshot bridges--> LIVE --gap, crossed, failure, silence, audit--> GAP --snapshot bridges--> LIVE
        any state --connection lost--> STALE --first update--> SYNCING
 
 A stream counts its sources in ``epoch``: every new hole and every lost connection begins another one, and an answer that was
@@ -16,6 +16,13 @@ from infrastructure.venue import BookChannel, BookUpdate, Repair, Verdict
 
 #: Updates held back while a snapshot is awaited. At 100 ms a push this is about seven minutes of one symbol.
 HELD_LIMIT = 4096
+
+#: An update with ids that the book has passed is old, and ignored. It is not if it is later than the book by the venue's own clock by more
+#: than this: ids rise with time, so the venue has begun its count anew. The time of a push may be that of its sending, and that of a
+#: snapshot that of its last change; a second is more than any push waits.
+RESET_NS = 1_000_000_000
+#: Nor, where the times say nothing, after so many in a row: a snapshot that is newer than the stream is so by tens of pushes.
+RESET_RUN = 512
 
 
 class Publish(msgspec.Struct, gc=False):
@@ -69,13 +76,30 @@ Action = Publish | Announce | ChangeState | FetchSnapshot | Resubscribe
 class BookSync:
     """The place of one book in its stream. Each method takes one fact and returns what is to be done about it, in order."""
 
-    __slots__ = ("_attempts", "_channel", "_is_asked", "_symbol", "absorbed", "epoch", "held", "last_id", "state")
+    __slots__ = (
+        "_attempts",
+        "_channel",
+        "_exchange_ns",
+        "_is_asked",
+        "_passed_id",
+        "_run",
+        "_symbol",
+        "absorbed",
+        "epoch",
+        "held",
+        "last_id",
+        "state",
+    )
 
     def __init__(self, channel: BookChannel, symbol: str) -> None:
         self._channel = channel
         self._symbol = symbol
         self._is_asked = False
         self._attempts = 0
+        # The venue's time of the book's last update; how many updates were ignored in a row, and the book's id meanwhile.
+        self._exchange_ns: int | None = None
+        self._run = 0
+        self._passed_id: int | None = None
         self.state = BookState.SYNCING
         self.epoch = 0
         self.last_id: int | None = None
@@ -95,14 +119,15 @@ class BookSync:
             verdict = self._channel.rule.judge(self.last_id, update)
             if verdict is Verdict.APPLY:
                 self.last_id = update.last_id
+                self._exchange_ns = update.exchange_ns
                 return [Publish((update,))]
-            if verdict is Verdict.IGNORE:
+            if verdict is Verdict.IGNORE and not self._begins_anew(update, self.last_id):
                 self.absorbed += 1
                 return []
             if verdict is Verdict.REPLACE:
                 return self._live([update])
             actions = self.distrust(GapReason.SEQUENCE, update.first_id)
-            return actions + self._hold(update)
+            return actions + (self._live([update]) if update.is_full else self._hold(update))
         actions = self._move(BookState.SYNCING) if self.state is BookState.STALE else []
         if update.is_full:
             return actions + self._live([update])
@@ -142,19 +167,20 @@ class BookSync:
         """The book cannot be believed from here on. Announced once, until the book is live again; repaired for this symbol alone."""
         if self.state is BookState.STALE:
             return []
-        actions: list[Action] = []
-        if self.state is BookState.LIVE:
-            actions.append(Announce(reason, self.last_id, next_id))
-            actions += self._move(BookState.GAP)
-        self._forget()
-        return actions + self._ask()
+        return self._lose_trust(reason, next_id) + self._ask()
 
-    def retract(self, was: BookState, last_id: int | None) -> list[Action]:
-        """The book that was to be shown is crossed; ``was`` is the state before, as the Publish said, ``last_id`` the book's id then."""
+    def silence(self) -> list[Action]:
+        """The stream has gone silent. The next update asks: until then a snapshot would begin a book that nobody goes on with."""
+        if self.state is BookState.STALE:
+            return []
+        return self._lose_trust(GapReason.SILENT, None)
+
+    def retract(self, was: BookState, last_id: int | None, reason: GapReason = GapReason.CROSSED) -> list[Action]:
+        """The book that was to be shown is wrong; ``was`` is the state before, as the Publish said, ``last_id`` the book's id then."""
         self.absorbed += 1
         self.last_id = last_id
         if was is BookState.LIVE:
-            return self.distrust(GapReason.CROSSED)
+            return self.distrust(reason)
         self.state = was
         self._forget()
         return self._ask()
@@ -166,6 +192,27 @@ class BookSync:
             actions.append(Announce(GapReason.DISCONNECTED, self.last_id, None))
         if self.state is not BookState.STALE:
             actions += self._move(BookState.STALE)
+        self._forget()
+        return actions
+
+    def _begins_anew(self, update: BookUpdate, last_id: int) -> bool:
+        """Whether an update that the book has passed by its ids is the beginning of another count; see RESET_NS and RESET_RUN."""
+        if update.last_id == last_id:
+            return False  # A repetition of the last one may be sent, and dated, at any time.
+        if self._passed_id != last_id:
+            self._passed_id, self._run = last_id, 0
+        self._run += 1
+        if self._run >= RESET_RUN:
+            return True
+        if update.exchange_ns is None or self._exchange_ns is None:
+            return False
+        return update.exchange_ns > self._exchange_ns + RESET_NS
+
+    def _lose_trust(self, reason: GapReason, next_id: int | None) -> list[Action]:
+        actions: list[Action] = []
+        if self.state is BookState.LIVE:
+            actions.append(Announce(reason, self.last_id, next_id))
+            actions += self._move(BookState.GAP)
         self._forget()
         return actions
 
@@ -202,6 +249,7 @@ class BookSync:
     def _live(self, updates: list[BookUpdate]) -> list[Action]:
         self.absorbed += len(updates) - 1
         self.last_id = updates[-1].last_id
+        self._exchange_ns = updates[-1].exchange_ns
         was, self.state = self.state, BookState.LIVE
         if was is not BookState.LIVE:
             self._forget()

@@ -14,6 +14,8 @@ from infrastructure.config import exchange_settings
 from infrastructure.errors import SettingsError, UnknownSymbol
 from infrastructure.events import Architecture
 from infrastructure.exchanges import venue_named
+from infrastructure.instruments import Instrument
+from infrastructure.limits import Limiter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.marker import Marker
@@ -47,7 +49,7 @@ class OfflineFeed(Pipeline):
         lane_settings: Mapping[str, object] | None = None,
         callbacks: Mapping[str, Callback] | None = None,
     ) -> None:
-        described = venue_named(venue)
+        described = venue_named(venue).fresh()
         self._requests: list[Request] = []
         self._awaited: dict[str, FetchSnapshot] = {}
         super().__init__(
@@ -59,8 +61,8 @@ class OfflineFeed(Pipeline):
             adapted=adapted,
             clock=clock,
             lane_type=lane_type,
-            lane_settings=lane_settings,
         )
+        self._lane = self._add_lane(**(lane_settings or {}))
 
     def __repr__(self) -> str:
         return f"<OfflineFeed {self.venue.name} {self.architecture.value} {self._session!r}>"
@@ -84,6 +86,15 @@ class OfflineFeed(Pipeline):
         request = request or self._awaited.pop(symbol, None)
         epoch = None if request is None else request.epoch
         return self._lane.call("snapshot()", partial(self._session.snapshot, symbol, raw, epoch), received_ns)
+
+    def load_instruments(self, raw: bytes | str) -> None:
+        """REST answers with what the venue trades; names are read and written by this list from now on. Raises DecodeError."""
+        self.venue.symbols.load(self.venue.codec.decode_instruments(raw))
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """What the venue trades, by unified symbol; empty until a list is loaded."""
+        return self.venue.symbols.instruments
 
     def request_failed(self, request: Request, reason: str) -> Marker:
         """What ``take_requests`` handed out came to nothing; another request follows, unless the book is live by now."""
@@ -164,6 +175,8 @@ async def open_feed(
     websocket_url: str | None = None,
     rest_url: str | None = None,
     lane_type: LaneType = Lane,
+    limiter: Limiter | None = None,
+    partial_streams: bool = False,
     **callbacks: Callback,
 ) -> AsyncIterator[WebSocketManager]:
     """Stream ``symbols`` of a venue for as long as the ``async with`` block runs; gives its WebSocketManager.
@@ -171,6 +184,9 @@ async def open_feed(
     ``channels`` default to those that the callbacks are for. ``callbacks`` are as for ``offline_feed``, or give a ``handler``. A venue's
     name may be replaced by settings that are complete. Raises UnknownVenue, UnknownSymbol, SettingsError, ConnectFailed, or
     SubscriptionRefused with the venue's own words; later failures are told to ``on_error``, and ``wait()`` raises what ended the feed.
+
+    With ``partial_streams`` a symbol that cannot be had is told to ``on_error`` instead, as long as there is another. Feeds that are
+    given the same ``limiter`` share the limits of the hosts they share.
     """
     given = {"symbols": symbols, "channels": channels, "architecture": architecture, "websocket_url": websocket_url, "rest_url": rest_url}
     named = {name: value for name, value in given.items() if value is not None}
@@ -189,9 +205,13 @@ async def open_feed(
         adapted=adapted,
         ssl_context=ssl_context,
         lane_type=lane_type,
+        limiter=limiter,
     )
-    async with manager:
+    try:
+        await manager.initialize(partial_streams=partial_streams)
         yield manager
+    finally:
+        await manager.close()
 
 
 def _channels_for(venue: Venue, callbacks: Mapping[str, Callback]) -> list[str]:

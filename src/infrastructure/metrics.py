@@ -1,5 +1,6 @@
 """Counters and latency histograms of both architectures. Per frame: slot increments only, no lookup, no label, no lock."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -69,6 +70,7 @@ class PathMetrics:
     """What one architecture did: frames, messages by type, errors by kind, handling latency, wait in the lane, switches to it."""
 
     __slots__ = (
+        "_active_lanes",
         "_active_ns",
         "_active_since",
         "_monotonic_ns",
@@ -96,7 +98,8 @@ class PathMetrics:
         self.switch_wait = Histogram()
         self._monotonic_ns = monotonic_ns
         self._active_ns = 0
-        self._active_since: int | None = None
+        self._active_lanes = 0
+        self._active_since = 0
 
     @property
     def frames(self) -> int:
@@ -114,19 +117,21 @@ class PathMetrics:
         self.errors[kind] = self.errors.get(kind, 0) + 1
 
     def activate(self) -> None:
-        """Frames go to this architecture from now on."""
-        self._active_since = self._monotonic_ns()
+        """Frames of one more lane go to this architecture from now on."""
+        if not self._active_lanes:
+            self._active_since = self._monotonic_ns()
+        self._active_lanes += 1
 
     def deactivate(self) -> None:
-        """Frames go elsewhere from now on."""
-        if self._active_since is not None:
+        """Frames of one of its lanes go elsewhere from now on."""
+        self._active_lanes -= 1
+        if not self._active_lanes:
             self._active_ns += self._monotonic_ns() - self._active_since
-            self._active_since = None
 
     @property
     def active_ns(self) -> int:
         """How long frames have gone to this architecture."""
-        running = 0 if self._active_since is None else self._monotonic_ns() - self._active_since
+        running = self._monotonic_ns() - self._active_since if self._active_lanes else 0
         return self._active_ns + running
 
     def summary(self) -> "PathSummary":
@@ -199,6 +204,26 @@ class FrameAccounting(msgspec.Struct, frozen=True):
     def is_balanced(self) -> bool:
         """Whether every received frame is somewhere, once."""
         return self.received == self.delivered + self.control + self.rejected + self.shed + self.in_flight
+
+
+def total_of(accounts: Iterable[FrameAccounting]) -> FrameAccounting:
+    """The frames of several lanes together."""
+    each = list(accounts)
+    by_kind: Counter[str] = Counter()
+    by_reason: Counter[str] = Counter()
+    for account in each:
+        by_kind.update(account.rejected_by_kind)
+        by_reason.update(account.shed_by_reason)
+    return FrameAccounting(
+        sum(account.received for account in each),
+        sum(account.delivered for account in each),
+        sum(account.control for account in each),
+        sum(account.rejected for account in each),
+        sum(account.shed for account in each),
+        sum(account.in_flight for account in each),
+        dict(by_kind),
+        dict(by_reason),
+    )
 
 
 class Accounting(FrameAccounting, frozen=True):

@@ -72,8 +72,9 @@ async def replay(
             feed.deliver(line.frame, line.received_ns)
             frames += 1
         elif line.dir == "http":
-            symbol = _snapshot_symbol(feed.venue, line.url)
-            if symbol is not None:
+            if urlsplit(line.url).path == feed.venue.instruments_path:
+                feed.load_instruments(line.frame)
+            elif (symbol := _snapshot_symbol(feed.venue, line.url)) is not None:
                 feed.snapshot(symbol, line.frame, line.received_ns)
     await feed.drain()
     return ReplaySummary(frames, feed.accounting.frames, dict(sorted(digest.counts.items())), digest.sha256, feed.switches, _books(feed))

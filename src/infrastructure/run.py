@@ -1,7 +1,9 @@
 """Streams several exchanges by configuration, each by its own manager and isolated from the others, until told to stop."""
 
 import asyncio
+import random
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from infrastructure.config import read_config
 from infrastructure.errors import ConfigError, TickrailError
 from infrastructure.events import ErrorEvent
 from infrastructure.feed import open_feed
+from infrastructure.limits import Limiter
 from infrastructure.networking.websocket.settings import ExchangeSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.replay import CALLBACK_NAMES
@@ -27,6 +30,8 @@ class Exchanges:
         self.notes: dict[str, str] = {}
         self._path = path
         self._on_event = on_event
+        #: One for all, because exchanges may share a host.
+        self._limiter = Limiter(time.monotonic_ns, random.Random())
         self._stopped = asyncio.Event()
         self._changed = asyncio.Event()
 
@@ -67,7 +72,9 @@ class Exchanges:
     async def _open(self, stack: AsyncExitStack, name: str, settings: ExchangeSettings) -> None:
         """Open one exchange; a signal to stop ends the attempt."""
         callbacks: dict[str, Any] = dict.fromkeys(CALLBACK_NAMES, self._on_event) | {"on_error": self._on_error}
-        opening = asyncio.create_task(stack.enter_async_context(open_feed(settings, **callbacks)))
+        opening = asyncio.create_task(
+            stack.enter_async_context(open_feed(settings, limiter=self._limiter, partial_streams=True, **callbacks))
+        )
         stopping = asyncio.create_task(self._stopped.wait())
         await asyncio.wait([opening, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

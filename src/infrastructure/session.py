@@ -10,35 +10,88 @@ from types import MappingProxyType
 
 from msgspec.structs import force_setattr
 
+from infrastructure.audit import Audit, AuditCounts
 from infrastructure.book import OrderBook
 from infrastructure.book_sync import Action, Announce, BookSync, ChangeState, Publish, Request
 from infrastructure.errors import DecodeError, UnknownSymbol
-from infrastructure.events import BookState, BookStateChange, Data, ErrorEvent, Gap, GapReason, MessageType
+from infrastructure.events import BookState, BookStateChange, BookTicker, Data, ErrorEvent, Gap, GapReason, MessageType
 from infrastructure.venue import Acknowledgement, BookUpdate, Message, Venue, check_symbol
 
 #: What is handed to callbacks.
 Emission = Data | Gap | BookStateChange | ErrorEvent | OrderBook
 
 
-class _BookStream:
+#: Channel, without its option, and symbol of a stream.
+Key = tuple[str, str]
+
+#: Trades of one symbol whose ids are remembered: more than venues are known to send again after a subscription.
+REMEMBERED_TRADES = 512
+
+#: The venue's clock and ours may drift apart by one part in so many. So much the smallest age of a message is let grow by itself.
+DRIFT = 10_000
+
+
+class Stream:
+    """What is known of one stream: when its last message came, the venue's time of it, and how many came. For reading only."""
+
+    __slots__ = ("count", "exchange_ns", "is_flowing", "received_ns")
+
+    def __init__(self) -> None:
+        self.received_ns = 0
+        self.exchange_ns: int | None = None
+        self.count = 0
+        #: Whether data has come since it was last cut.
+        self.is_flowing = False
+
+    @property
+    def overtaken_ns(self) -> int | None:
+        """Since when another stream of the symbol has known of something that this one has not brought, None if none does."""
+        return None
+
+
+class _DataStream(Stream):
+    """Of anything but books. ``audited`` are the books that a book ticker is held against."""
+
+    __slots__ = ("audited", "known", "recent")
+
+    def __init__(self, remembers: bool) -> None:
+        super().__init__()
+        self.audited: tuple[_BookStream, ...] = ()
+        #: The ids of the latest trades, None where it is not trades.
+        self.recent: deque[str] | None = deque(maxlen=REMEMBERED_TRADES) if remembers else None
+        #: After a cut: the ids that will not be told again, until as many new ones have come.
+        self.known: set[str] | None = None
+
+
+class _BookStream(Stream):
     """One book and its place in its stream."""
 
-    __slots__ = ("book", "is_flowing", "sync")
+    __slots__ = ("audit", "book", "sync")
 
     def __init__(self, venue: Venue, channel: str, symbol: str) -> None:
-        #: Whether the present connection has brought an update.
-        self.is_flowing = False
+        super().__init__()
         self.sync = BookSync(venue.book_channels[channel], symbol)
         self.book = OrderBook(venue.name, channel, symbol)
+        #: None unless the symbol's book ticker comes too, and counts as this stream does.
+        self.audit: Audit | None = None
+
+    @property
+    def overtaken_ns(self) -> int | None:
+        """Since when the book ticker has known of an id that this stream has not brought, None if it does not."""
+        return None if self.audit is None else self.audit.overtaken_ns()
+
+
+#: What a frame holds, once it is judged: an update of a book, a book ticker that books are held against, or what only has to be told.
+_Judged = tuple[_BookStream, list[Action]] | tuple[_DataStream, BookTicker] | Data | ErrorEvent
 
 
 class Session:
-    """A venue's running feed: books, sequence numbers, and which streams have data.
+    """A venue's running feed: books, sequence numbers, which streams have data and how old it is.
 
     ``symbols`` limits the feed to these unified symbols; None takes every symbol that arrives. ``on_request`` is handed what has to be
-    asked of the venue (FetchSnapshot, Resubscribe), ``on_answer`` each acknowledgement, of which it returns the streams that were agreed,
-    ``on_flowing`` channel and symbol of each stream with its first data on a connection. All are called in the middle of ``apply``: they
-    must only take note.
+    asked of the venue (FetchSnapshot, Resubscribe), ``on_answer`` each acknowledgement, of which it returns the streams that were agreed
+    (None: it will be asked again), ``on_flowing`` channel and symbol of each stream with its first data on a connection. All are called in
+    the middle of ``apply``: they must only take note.
     """
 
     def __init__(
@@ -46,7 +99,7 @@ class Session:
         venue: Venue,
         symbols: Collection[str] | None = None,
         on_request: Callable[[Request], None] | None = None,
-        on_answer: Callable[[Acknowledgement], Iterable[tuple[str, str]]] | None = None,
+        on_answer: Callable[[Acknowledgement], Iterable[tuple[str, str]] | None] | None = None,
         on_flowing: Callable[[str, str], None] | None = None,
     ) -> None:
         self.venue = venue
@@ -66,17 +119,30 @@ class Session:
         self._current: Sequence[Message] = ()
         self._streams_in_hand: Sequence[_BookStream] = ()
         self._moved: tuple[tuple[_BookStream, BookState], ...] = ()
-        self._streams: dict[tuple[str, str], _BookStream] = {}
+        #: Trades that the venue sent again after a cut, and that were not told again.
+        self.replayed = 0
+        #: What comparing books with book tickers found.
+        self.audit = AuditCounts()
+        # How old the last message was by the venue's clock, how old the youngest, and when the last came.
+        self._behind_ns: int | None = None
+        self._least_ns = 0
+        self._dated_ns = 0
+        self._streams: dict[Key, _BookStream] = {}
         self._books: dict[str, OrderBook] = {}
-        # By message type, books apart: the symbols whose stream has had data since it was last cut.
-        self._flowing: list[set[str]] = [set() for _ in MessageType]
+        # By message type, books apart: each symbol whose stream has had data.
+        self._sources: list[dict[str, _DataStream]] = [{} for _ in MessageType]
+        # By channel and symbol, as far as it was said: the option of the stream.
+        self._options: dict[Key, str] = {}
+        self._audited = [channel.name for channel in venue.book_channels.values() if channel.is_audited]
         # Channel and symbol of the streams that the venue agreed to send, and of those whose Gap has been told and not ended.
-        self._expected: set[tuple[str, str]] = set()
-        self._cut: set[tuple[str, str]] = set()
+        self._expected: set[Key] = set()
+        self._cut: set[Key] = set()
         # Channel and symbol of the streams that were ended on purpose: what still comes of them is nobody's.
-        self._ended: set[tuple[str, str]] = set()
+        self._ended: set[Key] = set()
         # Symbols that were seen but not asked for.
         self._unwanted: set[str] = set()
+        # By kind and symbol, books apart: the channel that was wanted, for data does not say of which it is.
+        self._named: dict[tuple[MessageType, str], str] = {}
         self._channels: dict[MessageType, str] = {}
         for channel, kind in venue.channels.items():
             if channel not in venue.book_channels:
@@ -105,6 +171,32 @@ class Session:
         """Decoded messages that gave no event of their own."""
         return self._absorbed + sum(stream.sync.absorbed for stream in self._streams.values())
 
+    def streams(self) -> dict[Key, Stream]:
+        """Every stream that has had data, by channel and symbol. Of several channels that carry one kind of data, the one wanted last."""
+        found: dict[Key, Stream] = dict(self._streams)
+        for kind in self._channels:
+            found |= {(self._name(kind, symbol), symbol): source for symbol, source in self._sources[kind].items()}
+        return found
+
+    def stream(self, channel: str, symbol: str) -> Stream | None:
+        """The same of one stream; None if it never had data."""
+        kind = self.venue.channels[channel]
+        return self._streams.get((channel, symbol)) if channel in self.venue.book_channels else self._sources[kind].get(symbol)
+
+    def age_ns(self, channel: str, symbol: str, now_ns: int) -> int | None:
+        """How long before ``now_ns`` the last message of a stream came; None if none did."""
+        stream = self.stream(channel, symbol)
+        return None if stream is None else now_ns - stream.received_ns
+
+    @property
+    def venue_lag_ns(self) -> int | None:
+        """How much older the latest message was, when it came, than the youngest seen; None before the venue has sent a time.
+
+        Of each read of the socket the first message counts. By the venue's own clock, whose distance from ours thereby falls out. Whole
+        books, and the first message of other streams, may be of what the venue had kept, and do not count.
+        """
+        return None if self._behind_ns is None else self._behind_ns - self._least_ns
+
     def apply(self, messages: Sequence[Message], received_ns: int | None = None) -> list[Emission]:
         """Judge all messages of one frame, apply all, and return the events to emit, in order.
 
@@ -112,14 +204,16 @@ class Session:
         """
         received_ns = self.received_ns if received_ns is None else received_ns
         self._current = messages
-        judged: list[tuple[_BookStream, list[Action]] | Data | ErrorEvent] = []
+        judged: list[_Judged] = []
+        exchange_ns = None
         for message in messages:
             if message.is_control:
                 self._control(message, judged)
                 continue
             self.decoded += 1
-            # Only data gets here, which has a symbol; mypy cannot narrow a union by a class attribute.
+            # Only data gets here, which has a symbol and a time; mypy cannot narrow a union by a class attribute.
             symbol: str = message.symbol  # type: ignore[union-attr]
+            exchange_ns = message.exchange_ns  # type: ignore[union-attr]
             if type(message) is BookUpdate:
                 stream = self._streams.get((message.channel, symbol))
                 if stream is None or not stream.is_flowing:
@@ -127,18 +221,41 @@ class Session:
                     if stream is None:
                         self._absorbed += 1
                         continue
+                stream.received_ns, stream.exchange_ns, stream.count = received_ns, exchange_ns, stream.count + 1
+                if stream.audit is not None:
+                    stream.audit.seen_id = message.last_id
+                if message.is_full:
+                    exchange_ns = None
                 judged.append((stream, stream.sync.receive(message)))
-            elif symbol not in self._flowing[message.message_type] and not self._admit(message.message_type, symbol):
-                self._absorbed += 1
-            else:
-                judged.append(message)  # type: ignore[arg-type]  # Data: see above
+                continue
+            source = self._sources[message.message_type].get(symbol)
+            if source is None or not source.is_flowing:
+                source = self._admit(message.message_type, symbol)
+                if source is None:
+                    self._absorbed += 1
+                    continue
+                source.exchange_ns, exchange_ns = exchange_ns, None
+            source.received_ns, source.count = received_ns, source.count + 1
+            if exchange_ns is not None:
+                source.exchange_ns = exchange_ns
+            if source.recent is not None:
+                trade_id: str = message.trade_id  # type: ignore[union-attr]  # Trades alone are remembered.
+                if source.known is not None and self._is_replayed(source, source.known, trade_id):
+                    continue
+                source.recent.append(trade_id)
+            judged.append((source, message) if source.audited else message)  # type: ignore[arg-type]  # Data: see above
+        # The first frame of a read is enough: the others have the same time.
+        if exchange_ns is not None and received_ns != self._dated_ns:
+            self._date(exchange_ns, received_ns)
         events: list[Emission] = []
         for item in judged:
-            if isinstance(item, tuple):
-                self._act(item[0], item[1], received_ns, events)
-            else:
+            if not isinstance(item, tuple):
                 force_setattr(item, "received_ns", received_ns)
                 events.append(item)
+            elif isinstance(item[0], _BookStream):
+                self._act(*item, received_ns, events)
+            else:
+                self._hold_against(*item, received_ns, events)
         self.handed_over, self._current, self._moved = self.handed_over + len(events), (), ()
         return events
 
@@ -170,14 +287,48 @@ class Session:
         self._act(stream, actions, self.received_ns, events)
         return self._whole(events)
 
+    def silence(self, channel: str, symbol: str, text: str) -> list[Emission]:
+        """A stream is mute: tell so in ``text``, and, if data has come of it since its last Gap, or should have, with a Gap.
+
+        Its book is not believed, and not asked for, before the stream goes on.
+        """
+        key = channel, symbol
+        if key in self._ended:
+            return []
+        events = self._raised(ErrorEvent(self.venue.name, "mute", text, channel, symbol))
+        book = self._streams.get(key)
+        if book is not None:
+            self._streams_in_hand = (book,)
+            book.is_flowing = False
+            self._act(book, book.sync.silence(), self.received_ns, events)
+        elif channel not in self.venue.book_channels:
+            source = self._sources[self.venue.channels[channel]].get(symbol)
+            if source is not None and source.is_flowing or key in self._expected - self._cut:
+                self._cut.add(key)
+                self._raise(Gap(self.venue.name, channel, symbol, GapReason.SILENT), self.received_ns, events)
+            if source is not None:
+                self._interrupt(source)
+        return self._whole(events)
+
     def expect(self, channel: str, symbol: str) -> None:
         """The venue agreed to send this stream: when the connection is lost it gets its Gap, whether data has come or not."""
         if channel not in self.venue.book_channels:
             self._expected.add((channel, symbol))
 
-    def readmit(self, channel: str, symbol: str) -> None:
-        """A stream that was ended is wanted again."""
-        self._ended.discard((channel, symbol))
+    def readmit(self, channel: str, symbol: str, option: str | None = None) -> None:
+        """A stream is wanted, perhaps again after it was ended; with this option of its channel, if that is known.
+
+        The option of a book's stream says how many levels are kept; without it, as many as any.
+        """
+        key = channel, symbol
+        self._ended.discard(key)
+        kind = self.venue.channels[channel]
+        if kind in self._channels:
+            self._named[kind, symbol] = channel
+        if option is not None and channel in self.venue.book_channels:
+            self._options[key] = option
+            if key in self._streams:
+                self._streams[key].book.depth = self._depth(channel, symbol)
 
     def forget(self, channel: str, symbol: str) -> list[Emission]:
         """The stream was ended on purpose: no Gap for it, nothing more of it, and a book that its user still holds cannot be read."""
@@ -185,13 +336,16 @@ class Session:
         self._ended.add(key)
         self._expected.discard(key)
         self._cut.discard(key)
+        self._options.pop(key, None)
         events: list[Emission] = []
         stream = self._streams.pop(key, None)
         if stream is None:
             kind = self.venue.channels.get(channel)
             if kind is not None and kind is not MessageType.ORDERBOOK:
-                self._flowing[kind].discard(symbol)
+                self._sources[kind].pop(symbol, None)
+            self._pair(symbol)
             return events
+        self._pair(symbol)
         actions = [action for action in stream.sync.disconnect() if not isinstance(action, Announce)]
         self._act(stream, actions, self.received_ns, events)
         self._absorbed += stream.sync.absorbed
@@ -204,9 +358,7 @@ class Session:
         self, kind: str, text: str, channel: str | None = None, symbol: str | None = None, code: str | None = None
     ) -> list[Emission]:
         """Tell the user of something that failed outside of this session."""
-        events: list[Emission] = []
-        self._raise(ErrorEvent(self.venue.name, kind, text, channel, symbol, code), self.received_ns, events)
-        return self._whole(events)
+        return self._whole(self._raised(ErrorEvent(self.venue.name, kind, text, channel, symbol, code)))
 
     def disconnect(self, keys: Collection[tuple[str, str]] | None = None) -> list[Emission]:
         """The source of these streams, channel and symbol, is lost, or of all: one Gap for each that had data, or was agreed, since its
@@ -216,12 +368,19 @@ class Session:
         events: list[Emission] = []
         for stream in self._streams_in_hand:
             stream.is_flowing = False
+            if stream.audit is not None:
+                stream.audit.restart()
             self._act(stream, stream.sync.disconnect(), self.received_ns, events)
-        flowing = {(self._channels[kind], symbol) for kind in self._channels for symbol in self._flowing[kind]}
-        lost = {key for key in flowing | (self._expected - self._cut) if keys is None or key in keys}
+        flowing = {
+            (self._name(kind, symbol), symbol): source
+            for kind in self._channels
+            for symbol, source in self._sources[kind].items()
+            if source.is_flowing
+        }
+        lost = {key for key in flowing.keys() | (self._expected - self._cut) if keys is None or key in keys}
         self._cut |= lost
-        for channel, symbol in lost & flowing:
-            self._flowing[self.venue.channels[channel]].discard(symbol)
+        for key in lost & flowing.keys():
+            self._interrupt(flowing[key])
         for channel, symbol in sorted(lost):
             self._raise(Gap(self.venue.name, channel, symbol, GapReason.DISCONNECTED), self.received_ns, events)
         return self._whole(events)
@@ -248,6 +407,8 @@ class Session:
             # The stream goes on from what its user knows, not from where the failed frame had taken it.
             sync, book = stream.sync, stream.book
             sync.state, sync.last_id = book.state, book.last_id
+            if stream.audit is not None:
+                stream.audit.distrust()
             actions = sync.disconnect() if book.state is BookState.STALE else sync.distrust(GapReason.FAILED)
             self._act(stream, actions, self.received_ns, events)
         for channel, symbol in messages:
@@ -273,16 +434,77 @@ class Session:
         elif symbol is None or symbol not in self._unwanted:
             self._raise(Gap(self.venue.name, channel, symbol, reason), self.received_ns, events)
 
-    def _admit(self, message_type: MessageType, symbol: str) -> bool:
+    def _admit(self, message_type: MessageType, symbol: str) -> _DataStream | None:
         if symbol not in self:
             self._unwanted.add(symbol)
-            return False
-        if (self._channels[message_type], symbol) in self._ended:
-            return False
-        self._flowing[message_type].add(symbol)
+            return None
+        channel = self._name(message_type, symbol)
+        if (channel, symbol) in self._ended:
+            return None
+        source = self._sources[message_type].get(symbol)
+        if source is None:
+            source = self._sources[message_type][symbol] = _DataStream(message_type is MessageType.TRADE)
+            self._pair(symbol)
+        source.is_flowing = True
         if self._on_flowing is not None:
-            self._on_flowing(self._channels[message_type], symbol)
-        return True
+            self._on_flowing(channel, symbol)
+        return source
+
+    def _name(self, kind: MessageType, symbol: str) -> str:
+        return self._named.get((kind, symbol)) or self._channels[kind]
+
+    def _interrupt(self, source: _DataStream) -> None:
+        """What comes next comes after a hole, and may begin with what came before it."""
+        source.is_flowing = False
+        if source.recent:
+            source.known = set(source.recent)
+        for stream in source.audited:
+            if stream.audit is not None:
+                stream.audit.restart()
+
+    def _is_replayed(self, source: _DataStream, known: set[str], trade_id: str) -> bool:
+        """Whether a trade was told before a cut, as far as its venue gives ids."""
+        if not trade_id:
+            return False
+        if trade_id in known:
+            self.replayed += 1
+            self._absorbed += 1
+            return True
+        known.add(trade_id)
+        if len(known) >= 2 * REMEMBERED_TRADES:
+            source.known = None
+        return False
+
+    def _date(self, exchange_ns: int, received_ns: int) -> None:
+        behind_ns = received_ns - exchange_ns
+        least_ns = self._least_ns + (received_ns - self._dated_ns) // DRIFT
+        self._least_ns = behind_ns if self._behind_ns is None or behind_ns < least_ns else least_ns
+        self._behind_ns, self._dated_ns = behind_ns, received_ns
+
+    def _pair(self, symbol: str) -> None:
+        """Hold the symbol's books against its book ticker, where both are there."""
+        source = self._sources[MessageType.BOOK_TICKER].get(symbol)
+        streams = [stream for channel in self._audited if (stream := self._streams.get((channel, symbol))) is not None]
+        for stream in streams:
+            if source is None:
+                stream.audit = None
+            elif stream.audit is None:
+                stream.audit = Audit(self.audit)
+                stream.audit.begin(stream.book, stream.sync.held[-1].last_id if stream.sync.held else stream.sync.last_id)
+        if source is not None:
+            source.audited = tuple(streams)
+
+    def _hold_against(self, source: _DataStream, ticker: BookTicker, received_ns: int, events: list[Emission]) -> None:
+        force_setattr(ticker, "received_ns", received_ns)
+        events.append(ticker)
+        for stream in source.audited:
+            if stream.audit is None or stream.audit.agrees(ticker, received_ns) or stream.sync.state is not BookState.LIVE:
+                continue
+            if stream.book in events:
+                # Shown by this very frame: it must not be shown after all.
+                events.remove(stream.book)
+                self._absorbed += 1
+            self._act(stream, stream.sync.distrust(GapReason.AUDIT), received_ns, events)
 
     def _admit_book(self, channel: str, symbol: str) -> _BookStream | None:
         if symbol not in self:
@@ -298,8 +520,15 @@ class Session:
 
     def _open(self, channel: str, symbol: str) -> _BookStream:
         stream = self._streams[channel, symbol] = _BookStream(self.venue, channel, symbol)
+        stream.book.depth = self._depth(channel, symbol)
         self._show(channel, symbol)
+        self._pair(symbol)
         return stream
+
+    def _depth(self, channel: str, symbol: str) -> int | None:
+        depths = self.venue.book_channels[channel].depths
+        option = self._options.get((channel, symbol))
+        return max(depths.values(), default=None) if option is None else depths.get(option)
 
     def _show(self, channel: str, symbol: str) -> None:
         order = list(self.venue.book_channels)
@@ -313,15 +542,22 @@ class Session:
             raise UnknownSymbol(symbol, "a symbol of this feed, of a venue whose books start from a REST snapshot")
         return self._streams.get((channel, symbol)) or self._open(channel, check_symbol(symbol))
 
-    def _control(self, message: Message, judged: list[tuple[_BookStream, list[Action]] | Data | ErrorEvent]) -> None:
+    def _control(self, message: Message, judged: list[_Judged]) -> None:
         if not isinstance(message, Acknowledgement):
+            return
+        agreed = () if self._on_answer is None else self._on_answer(message)
+        if agreed is None:
             return
         if message.error is not None:
             self.raised += 1
             judged.append(ErrorEvent(self.venue.name, "refused", message.error, message.channel, code=message.error_code))
-        if self._on_answer is not None:
-            for channel, symbol in self._on_answer(message):
-                self.expect(channel, symbol)
+        for channel, symbol in agreed:
+            self.expect(channel, symbol)
+
+    def _raised(self, event: ErrorEvent) -> list[Emission]:
+        events: list[Emission] = []
+        self._raise(event, self.received_ns, events)
+        return events
 
     def _raise(self, event: Gap | BookStateChange | ErrorEvent, received_ns: int, events: list[Emission]) -> None:
         self.raised += 1
@@ -336,6 +572,8 @@ class Session:
             elif type(action) is ChangeState:
                 self._moved = (*self._moved, (stream, book.state))
                 book.state = action.new
+                if stream.audit is not None and action.new is not BookState.LIVE:
+                    stream.audit.distrust()
                 self._raise(
                     BookStateChange(self.venue.name, book.channel, book.symbol, action.old, action.new, stream.sync.last_id),
                     received_ns,
@@ -350,6 +588,9 @@ class Session:
 
     def _publish(self, stream: _BookStream, publish: Publish, received_ns: int, events: list[Emission]) -> None:
         book = stream.book
+        if publish.was is BookState.LIVE is not book.state:
+            self._absorbed += 1  # Something before it in this frame took the trust away.
+            return
         changes = book.changes
         first = publish.updates[0]
         good_id = book.last_id
@@ -361,6 +602,9 @@ class Session:
             book.apply(first)
         if book.is_crossed:
             self._act(stream, stream.sync.retract(publish.was, good_id), received_ns, events)
+            return
+        if stream.audit is not None and not stream.audit.holds(book):
+            self._act(stream, stream.sync.retract(publish.was, good_id, GapReason.AUDIT), received_ns, events)
             return
         book.received_ns = received_ns
         if publish.was is not BookState.LIVE:

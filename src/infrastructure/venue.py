@@ -206,7 +206,9 @@ class Venue(msgspec.Struct, frozen=True):
     ping_interval_s: float
     instruments_path: str
     limits: VenueLimits
-    #: Sent with the handshake of the WebSocket.
+    #: Channels of which one subscription brings every symbol.
+    shared_channels: frozenset[str] = frozenset()
+    #: Sent with the handshake of the WebSocket, and with requests to REST.
     headers: Mapping[str, str] = {}
 
     def fresh(self) -> "Venue":

@@ -3,13 +3,14 @@
 import asyncio
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Self
 
 import aiohttp
 
 from infrastructure.clock import Clock
 from infrastructure.errors import RequestFailed
+from infrastructure.limits import Limiter
 from infrastructure.networking.address import check_address, shown
 from infrastructure.networking.retry_after import retry_after_s
 
@@ -21,40 +22,21 @@ FIRST_DELAY_S, MAX_DELAY_S = 0.5, 10.0
 TOO_OFTEN = frozenset({418, 429})
 
 
-class Budget:
-    """A token bucket: ``burst`` requests at once, ``per_minute`` in the long run. Times are monotonic nanoseconds."""
-
-    __slots__ = ("_burst", "_full_ns", "_interval_ns")
-
-    def __init__(self, per_minute: float, burst: int) -> None:
-        self._interval_ns = round(60e9 / per_minute)
-        self._burst = burst
-        #: When every token that was taken is back.
-        self._full_ns = 0
-
-    @property
-    def free_ns(self) -> int:
-        """From when on a token is there."""
-        return self._full_ns - (self._burst - 1) * self._interval_ns
-
-    def take(self, now_ns: int) -> None:
-        """Take a token that is there."""
-        self._full_ns = max(self._full_ns, now_ns) + self._interval_ns
-
-
 class Rest:
     """A venue's REST interface. ``close`` it after use, or use it in ``async with``.
 
-    A request that came to nothing but may pass is repeated, ``attempts`` in all: at the time that the venue names, else after a delay with
-    full jitter. An attempt may last ``timeout_s``, from connecting to the last byte.
+    Each attempt takes a turn of ``limiter`` under ``key``. A request that came to nothing but may pass is repeated, ``attempts`` in all:
+    at the time that the venue names, else after a delay with full jitter. An attempt may last ``timeout_s``, from connecting to the last
+    byte.
     """
 
     def __init__(
         self,
         base_url: str,
         *,
-        per_minute: float,
-        burst: int = 5,
+        limiter: Limiter,
+        key: Hashable,
+        headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         timeout_s: float = 10.0,
         attempts: int = 4,
@@ -64,16 +46,15 @@ class Rest:
     ) -> None:
         check_address(base_url, "https", "http")
         self._base_url = base_url.rstrip("/")
-        self._budget = Budget(per_minute, burst)
+        self._headers = {"Accept-Encoding": "identity", **(headers or {})}
+        self._limiter = limiter
+        self._key = key
         self._ssl = ssl_context or True
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._chance = chance or random.Random()
         self._clock = clock or Clock()
         self._sleep = sleep
-        #: Held by the request that goes out next, while it waits for the moment.
-        self._turn = asyncio.Lock()
-        self._paused_until_ns = 0
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
@@ -95,7 +76,7 @@ class Rest:
         where = shown(url)
         attempt = 1
         while True:
-            await self._wait_for_turn()
+            await self._limiter.turn(self._key)
             try:
                 return await self._ask(url, query, where)
             except RequestFailed as error:
@@ -113,17 +94,11 @@ class Rest:
                 failure = RequestFailed(where, str(error))
             wait_s = failure.retry_after_s or self._chance.uniform(0.0, min(FIRST_DELAY_S * 2 ** (attempt - 1), MAX_DELAY_S))
             if failure.status in TOO_OFTEN or failure.retry_after_s:
-                self._paused_until_ns = max(self._paused_until_ns, self._clock.monotonic_ns() + round(wait_s * 1e9))
+                self._limiter.defer(self._key, wait_s)
             if attempt == self._attempts:
                 raise failure
             attempt += 1
             await self._sleep(wait_s)
-
-    async def _wait_for_turn(self) -> None:
-        async with self._turn:
-            while (wait_ns := max(self._budget.free_ns, self._paused_until_ns) - self._clock.monotonic_ns()) > 0:
-                await self._sleep(wait_ns / 1e9)
-            self._budget.take(self._clock.monotonic_ns())
 
     async def _ask(self, url: str, query: Mapping[str, str], where: str) -> bytes:
         if self._is_closed:
@@ -134,7 +109,7 @@ class Rest:
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
                 # A body that is never unpacked cannot grow.
                 auto_decompress=False,
-                headers={"Accept-Encoding": "identity"},
+                headers=self._headers,
             )
         async with self._session.get(url, params=query, allow_redirects=False) as response:
             status = response.status

@@ -66,6 +66,13 @@ def rest_book(last: int, bids: Pairs = ((100, 1),), asks: Pairs = ((101, 1),)) -
     return json.dumps(body).encode()
 
 
+def instruments(*symbols: str) -> bytes:
+    """The REST answer that lists these pairs."""
+    steps = {"precision": 2, "amount_precision": 4, "trade_status": "tradable"}
+    named = [dict(zip(("base", "quote"), symbol.split("/"), strict=True)) | {"id": symbol.replace("/", "_")} for symbol in symbols]
+    return json.dumps([names | steps for names in named]).encode()
+
+
 def acknowledgement(channel: str = "spot.trades", event: str = "subscribe", error: dict[str, Any] | None = None) -> bytes:
     """The answer to a request."""
     frame: dict[str, Any] = {"time": 1_700_000_000, "id": 1, "channel": channel, "event": event, "payload": [PAIR]}

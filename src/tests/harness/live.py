@@ -30,8 +30,10 @@ Result = TypeVar("Result")
 
 VENUE = "gateio_spot"
 BTC, ETH, SOL = "BTC/USDT", "ETH/USDT", "SOL/USDT"
+LISTED = (BTC, ETH, SOL, "XRP/USDT", "DOGE/USDT", "LTC/USDT")
+INSTRUMENTS_PATH = "/api/v4/spot/currency_pairs"
 #: Not what a user would choose: a lost connection is tried again at once, and for ever.
-AT_ONCE: dict[str, Any] = {"first_delay_s": 0.01, "max_delay_s": 0.05, "max_restarts": 100_000}
+AT_ONCE: dict[str, Any] = {"first_delay_s": 0.01, "max_delay_s": 0.05, "max_restarts": 100_000, "connects_per_minute": 600_000}
 
 
 def run(main: Coroutine[Any, Any, Result], loop: str = "asyncio") -> Result:
@@ -91,6 +93,8 @@ class ScriptedExchange:
         self.asked: list[Asked] = []
         self.fetched: list[str] = []
         self.connections = 0
+        #: The pairs in its instrument list.
+        self.listed: Sequence[str] = LISTED
         self.answers: Callable[[dict[str, Any]], list[bytes]] = acknowledged
         self.rest: Callable[[str], Awaitable[bytes]] = _one_book
         #: The connections that are open, in the order in which they were opened.
@@ -104,7 +108,7 @@ class ScriptedExchange:
         port = self._server.sockets[0].getsockname()[1]
         secure = "s" if self._security else ""
         self.websocket_url = f"ws{secure}://localhost:{port}/"
-        self.rest_url = f"http{secure}://127.0.0.1:{port}"
+        self.rest_url = f"http{secure}://localhost:{port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -141,8 +145,10 @@ class ScriptedExchange:
             request = await peer.asked()
             if b"upgrade: websocket" in request.lower():
                 await self._converse(peer, request)
+            elif (target := request.split(b" ", 2)[1].decode()) == INSTRUMENTS_PATH:
+                await peer.send(answer("200 OK", frames.instruments(*self.listed), Connection="close"))
+                peer.end()
             else:
-                target = request.split(b" ", 2)[1].decode()
                 self.fetched.append(target)
                 await peer.send(answer("200 OK", await self.rest(target), Connection="close"))
                 peer.end()

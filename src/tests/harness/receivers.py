@@ -12,7 +12,7 @@ from infrastructure.events import Architecture
 from infrastructure.exchanges import venue_named
 from infrastructure.feed import OfflineFeed
 from infrastructure.networking.websocket.handlers import PublicWebSocketHandler
-from infrastructure.networking.websocket.marker import Marker
+from infrastructure.networking.websocket.marker import Marker, Markers
 from infrastructure.networking.websocket.strategies import ParsedMessage, WebSocketStrategySet, strategy_set
 from infrastructure.networking.websocket.strategies.general import CodecMessageParser
 from infrastructure.venue import Venue
@@ -122,7 +122,7 @@ async def drained(feed: OfflineFeed) -> None:
     assert feed.drain().is_done
 
 
-async def _awaited(marker: Marker) -> None:
+async def _awaited(marker: Marker | Markers) -> None:
     await marker
 
 

@@ -16,7 +16,7 @@ from infrastructure.exchanges import venue_named
 from infrastructure.feed import OfflineFeed
 from infrastructure.networking.websocket.handlers import PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
-from infrastructure.networking.websocket.marker import Switch
+from infrastructure.networking.websocket.marker import Switch, Switches
 from infrastructure.networking.websocket.strategies.general import CodecMessageParser, strategy_set
 from infrastructure.networking.websocket.strategies.interfaces import ParsedMessage
 from infrastructure.simulator.gateio_spot import GateioSpotMarkets
@@ -113,7 +113,7 @@ class Simulation:
         self.is_paused = False
         self._first = variant.architecture
         self._wire: list[Sent] = []
-        self._switches: list[Switch] = []
+        self._switches: list[Switch | Switches] = []
         self._answers: list[asyncio.Task[None]] = []
         self._old_books: dict[str, bytes] = {}
         self._connection = 1

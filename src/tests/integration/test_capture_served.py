@@ -34,7 +34,8 @@ def pushed_streams(lines: list[CaptureLine]) -> dict[str, list[str]]:
         if line.hex is not None:
             push = read_push(line.frame)
             channel = "@".join(push["channel"].split("@")[:2])
-            streams.setdefault(channel, {})[push["symbol"].replace("USDT", "/USDT")] = None
+            natives = [push["symbol"]] if "symbol" in push else [item["symbol"] for item in push["publicMiniTickers"]["items"]]
+            streams.setdefault(channel, {}).update(dict.fromkeys(native.replace("USDT", "/USDT") for native in natives))
     return {channel: list(symbols) for channel, symbols in streams.items()}
 
 

@@ -14,14 +14,13 @@ from typing import Any, Self, TypeVar
 
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 
 from infrastructure.clock import Clock
 from infrastructure.errors import RequestFailed, SettingsError
-from infrastructure.networking.http import MAX_BODY_BYTES, Budget, Rest
+from infrastructure.limits import Limiter
+from infrastructure.networking.http import MAX_BODY_BYTES, Rest
+from infrastructure.venue import Rate
 from tests.harness.bare_server import BareServer, Certificates, Peer, run_on
-from tests.harness.effort import effort
 
 Result = TypeVar("Result")
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -38,6 +37,13 @@ class Highest(random.Random):
 
     def uniform(self, a: float, b: float) -> float:
         return b
+
+
+class Lowest(random.Random):
+    """Draws the lower end of every range: who waits for a turn waits no longer than the limit asks."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
 
 
 class Time:
@@ -120,7 +126,9 @@ class Server:
 
 def rest_of(url: str, time: Time | None = None, **settings: Any) -> Rest:
     time = time or Time()
-    return Rest(url, **{"per_minute": 6e6, "chance": Highest(), "clock": time.clock, "sleep": time.sleep, **settings})
+    limiter = Limiter(time.clock.monotonic_ns, Lowest(), time.sleep)
+    limiter.limit("rest", settings.pop("rate", Rate(1_000_000, 1.0)))
+    return Rest(url, **{"limiter": limiter, "key": "rest", "chance": Highest(), "clock": time.clock, "sleep": time.sleep, **settings})
 
 
 def answering(*answers: web.Response | int) -> Handler:
@@ -432,7 +440,7 @@ class TestPauses:
                 return await answer(request)
 
             answer = answering(wait_please(429, "60"), 200)
-            async with Server(handle, time) as server, server.rest(per_minute=60.0, burst=1) as rest:
+            async with Server(handle, time) as server, server.rest(rate=Rate(1, 1.0)) as rest:
                 requests = [asyncio.create_task(rest.get(PATH, QUERY)) for _ in range(2)]
                 assert await time.falls_asleep() == 1.0  # The second waits for a token.
                 is_answered.set()
@@ -449,31 +457,29 @@ class TestPauses:
         run(main())
 
 
-class TestBudget:
+class TestLimit:
     def test_requests_that_exceed_it_wait_in_the_order_they_came(self, run: Run) -> None:
         async def main() -> None:
             time = Time(is_held=True)
-            async with Server(answering(200), time) as server, server.rest(per_minute=60.0, burst=3) as rest:
+            async with Server(answering(200), time) as server, server.rest(rate=Rate(3, 3.0)) as rest:
                 requests = [asyncio.create_task(rest.get(PATH, {"number": str(number)})) for number in range(6)]
                 await server.came(3)
-                for number in range(6, 9):
-                    assert await time.falls_asleep() == 1.0
-                    requests.append(asyncio.create_task(rest.get(PATH, {"number": str(number)})))  # It runs before who waits wakes up.
-                    time.advance(1.0)
-                    await server.came(1)
-                for _ in range(3):
-                    assert await time.falls_asleep() == 1.0
-                    time.advance(1.0)
-                    await server.came(1)
+                assert await time.falls_asleep() == 3.0
+                requests += [asyncio.create_task(rest.get(PATH, {"number": str(number)})) for number in range(6, 9)]
+                time.advance(3.0)
+                await server.came(3)
+                assert await time.falls_asleep() == 3.0
+                time.advance(3.0)
+                await server.came(3)
                 await asyncio.gather(*requests)
-                assert server.came_s == [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+                assert server.came_s == [0.0] * 3 + [3.0] * 3 + [6.0] * 3
                 assert [request.query["number"] for request in server.requests[3:]] == ["3", "4", "5", "6", "7", "8"]
 
         run(main())
 
     def test_every_attempt_counts(self, run: Run) -> None:
         async def main() -> None:
-            async with Server(answering(503, 503, 200)) as server, server.rest(per_minute=1.0, burst=1) as rest:
+            async with Server(answering(503, 503, 200)) as server, server.rest(rate=Rate(1, 60.0)) as rest:
                 await rest.get(PATH, QUERY)
                 assert server.came_s == [0.0, 60.0, 120.0]
 
@@ -482,7 +488,7 @@ class TestBudget:
     def test_a_request_that_is_given_up_before_it_went_out_does_not_count(self, run: Run) -> None:
         async def main() -> None:
             time = Time(is_held=True)
-            async with Server(answering(200), time) as server, server.rest(per_minute=60.0, burst=1) as rest:
+            async with Server(answering(200), time) as server, server.rest(rate=Rate(1, 1.0)) as rest:
                 await rest.get(PATH, QUERY)
                 others = [asyncio.create_task(rest.get(PATH, QUERY)) for _ in range(50)]
                 assert await time.falls_asleep() == 1.0
@@ -496,31 +502,6 @@ class TestBudget:
                 assert server.came_s == [0.0, 1.0]
 
         run(main())
-
-    @given(
-        per_minute=st.floats(1.0, 6000.0),
-        burst=st.integers(1, 10),
-        asked_s=st.lists(st.floats(0.0, 120.0), min_size=1, max_size=60).map(sorted),
-    )
-    @effort(200)
-    def test_in_no_window_do_more_go_out_than_the_bucket_allows_and_none_waits_needlessly(
-        self, per_minute: float, burst: int, asked_s: list[float]
-    ) -> None:
-        budget = Budget(per_minute, burst)
-        interval_ns = round(60e9 / per_minute)
-        sent: list[int] = []
-        for at_s in asked_s:
-            now_ns = max(round(at_s * 1e9), *sent[-1:], 0)
-            goes_ns = max(now_ns, budget.free_ns)
-            budget.take(goes_ns)
-            sent.append(goes_ns)
-            if goes_ns > now_ns:
-                # One nanosecond earlier it would have been one too many for some window that ends here.
-                ends = goes_ns - 1
-                assert any((ends - begin) // interval_ns + burst < len(sent) - number for number, begin in enumerate(sent[:-1]))
-        for number, begin in enumerate(sent):
-            for later, end in enumerate(sent[number:], 1):
-                assert later <= burst + (end - begin) // interval_ns
 
 
 class TestSecurity:

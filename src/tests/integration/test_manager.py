@@ -91,13 +91,23 @@ class TestOpening:
 
     def test_a_symbol_that_the_venue_refuses_is_raised_in_its_words_and_nothing_stays_open(self, variant: Variant) -> None:
         async def main() -> None:
-            async with simulated(BTC) as at:
-                with pytest.raises(SubscriptionRefused, match="unknown currency pair: NOPE_USDT") as caught:
-                    async with live(variant, at, symbols=["NOPE/USDT"], channels=["trade"]):
+            async with simulated(BTC, faults=[f"refuse={BTC}"]) as at:
+                with pytest.raises(SubscriptionRefused, match="subscription refused: BTC/USDT") as caught:
+                    async with live(variant, at, symbols=[BTC], channels=["trade"]):
                         raise AssertionError("it was opened")
-                assert (caught.value.channel, caught.value.symbols, caught.value.code) == ("spot.trades", ("NOPE/USDT",), "2")
+                assert (caught.value.channel, caught.value.symbols, caught.value.code) == ("spot.trades", (BTC,), "2")
                 connections = (await at.state())["connections"]
                 assert [connection["is_open"] for connection in connections] == [False]
+
+        run(main())
+
+    def test_a_symbol_that_the_venue_does_not_list_is_named_and_never_asked_for(self, variant: Variant) -> None:
+        async def main() -> None:
+            async with ScriptedExchange() as at:
+                with pytest.raises(UnknownSymbol, match="'NOPE/USDT'; expected one of the 6 instruments of gateio_spot"):
+                    async with live(variant, at, symbols=[BTC, "NOPE/USDT"], channels=["trade"]):
+                        raise AssertionError("it was opened")
+                assert at.requests == [(1, "subscribe", "spot.trades", ["BTC_USDT"])]
 
         run(main())
 
@@ -238,9 +248,8 @@ class TestStreams:
                 await asyncio.sleep(0.05)
                 may_go_on.set()
                 await ending
-                await until(lambda: at.fetched)
                 await asyncio.sleep(0.05)
-                assert BTC not in feed.books and not seen.books
+                assert BTC not in feed.books and not seen.books and not at.fetched
 
         run(main())
 

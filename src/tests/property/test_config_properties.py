@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from infrastructure.config import exchange_settings, parse_config, read_config
 from infrastructure.errors import ConfigError, SettingsError
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
-from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings, TransportSettings
+from infrastructure.networking.websocket.settings import ExchangeSettings, FreshnessSettings, ReconnectSettings, TransportSettings
 from tests.harness.effort import effort
 
 Accepts = Callable[[object], bool]
@@ -51,8 +51,19 @@ RANGES: dict[type[Any], dict[str, Accepts]] = {
         "max_restarts": number(0, 1_000_000, whole=True),
         "window_s": DAY,
         "max_attempts": lambda value: value is None or MANY(value),
+        "connects_per_minute": lambda value: value is None or number(0, 1_000_000, least_included=False)(value),
         "ban_delay_s": DAY,
         "reset_on_1005": lambda value: isinstance(value, bool),
+    },
+    FreshnessSettings: {
+        "tick_s": SECONDS,
+        "silent_s": SECONDS,
+        "window_s": SECONDS,
+        "learn_s": SECONDS,
+        "regular": MANY,
+        "degraded_share": number(0, 0.5, least_included=False),
+        "first_wait_s": SECONDS,
+        "max_wait_s": DAY,
     },
     ExchangeSettings: {
         "subscribe_timeout_s": SECONDS,
@@ -61,7 +72,7 @@ RANGES: dict[type[Any], dict[str, Accepts]] = {
         "snapshots_per_minute": number(0, 6000, least_included=False),
     },
 }
-TABLES: dict[str, type[Any]] = {"transport": TransportSettings, "reconnect": ReconnectSettings}
+TABLES: dict[str, type[Any]] = {"transport": TransportSettings, "reconnect": ReconnectSettings, "freshness": FreshnessSettings}
 
 NUMBERS = st.one_of(
     st.sampled_from([0, 1, 100, 101, 1023, 1024, 3600, 3601, 86_400, 1_000_000, 1024**3, 10**400, 1e12, nan, inf, -inf]),

@@ -71,6 +71,30 @@ def test_a_book_whose_sides_touch_is_crossed(bid: float, ask: float, is_crossed:
     assert book([(1.0, 1.0), (bid, 1.0)], [(ask, 1.0), (9.0, 1.0)]).is_crossed is is_crossed
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 100])
+def test_no_more_levels_than_its_depth_are_kept(depth: int) -> None:
+    levels = [(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)], [(4.0, 4.0), (5.0, 5.0), (6.0, 6.0)]
+    replaced, changed = book(*levels), book([], [])
+    for kept in (replaced, changed):
+        kept.depth = depth
+        kept.apply(update(*levels))
+    replaced.replace(update(*levels))
+    for kept in (replaced, changed):
+        assert (kept.bids, kept.asks) == ([(3.0, 3.0), (2.0, 2.0), (1.0, 1.0)][:depth], levels[1][:depth])
+
+
+@pytest.mark.parametrize(
+    ("bids", "asks", "best"),
+    [
+        ([(1.0, 2.0), (3.0, 4.0)], [(6.0, 5.0), (7.0, 8.0)], (3.0, 4.0, 6.0, 5.0)),
+        ([], [(6.0, 5.0)], (None, None, 6.0, 5.0)),
+        ([], [], (None, None, None, None)),
+    ],
+)
+def test_the_best_of_both_sides_can_be_read_in_any_state(bids: Levels, asks: Levels, best: Any) -> None:
+    assert book(bids, asks, BookState.GAP).raw.best == best
+
+
 READS: list[Callable[[OrderBook], Any]] = [
     lambda book: book.bids,
     lambda book: book.asks,

@@ -2,7 +2,18 @@ from collections.abc import Callable
 
 import pytest
 
-from infrastructure.book_sync import HELD_LIMIT, Action, Announce, BookSync, ChangeState, FetchSnapshot, Publish, Resubscribe
+from infrastructure.book_sync import (
+    HELD_LIMIT,
+    RESET_NS,
+    RESET_RUN,
+    Action,
+    Announce,
+    BookSync,
+    ChangeState,
+    FetchSnapshot,
+    Publish,
+    Resubscribe,
+)
 from infrastructure.events import BookState, GapReason
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT, OBU, ORDER_BOOK, ORDER_BOOK_UPDATE
 from infrastructure.venue import BookUpdate
@@ -211,6 +222,79 @@ class TestFailures:
         book.snapshot(snapshot(14), epoch=book.epoch)
         assert book.retract(was, None) == [fetch(book.epoch)]
         assert book.state is was
+
+
+def dated(first: int, last: int, exchange_ns: int | None) -> BookUpdate:
+    return BookUpdate("channel", SYMBOL, first, last, [], [], False, exchange_ns)
+
+
+class TestCountsThatBeginAnew:
+    @pytest.mark.parametrize(
+        ("later_ns", "is_anew"), [(-RESET_NS, False), (0, False), (RESET_NS, False), (RESET_NS + 1, True), (10**18, True)]
+    )
+    def test_by_the_venues_time(self, later_ns: int, is_anew: bool) -> None:
+        book = live(10)
+        book.receive(dated(11, 11, 1000))
+        actions = book.receive(dated(3, 4, 1000 + later_ns))
+        expected: list[Action] = [Announce(GapReason.SEQUENCE, 11, 3), ChangeState(LIVE, GAP), fetch(book.epoch)]
+        assert actions == (expected if is_anew else [])
+        assert len(book.held) == is_anew
+
+    @pytest.mark.parametrize("times", [(None, 10**18), (1000, None), (None, None)])
+    def test_by_their_number_where_a_time_is_missing(self, times: tuple[int | None, int | None]) -> None:
+        book = live(10)
+        book.receive(dated(11, 11, times[0]))
+        assert [bool(book.receive(dated(number, number, times[1]))) for number in [3] * RESET_RUN] == [False] * (RESET_RUN - 1) + [True]
+
+    def test_an_update_that_is_applied_in_between_begins_the_number_anew(self) -> None:
+        book = live(10)
+        for number in range(11, 11 + 2 * RESET_RUN):
+            assert publishes(book.receive(update(number, number))) == [(number,)]
+            assert book.receive(update(3, 3)) == []
+
+    def test_a_repetition_of_the_last_update_is_none(self) -> None:
+        book = live(10)
+        book.receive(dated(11, 11, 1000))
+        assert not any(book.receive(dated(11, 11, 10**18)) for _ in range(RESET_RUN + 1))
+
+    def test_every_update_is_absorbed_or_held(self) -> None:
+        book = live(10)
+        absorbed = book.absorbed
+        book.receive(dated(11, 11, 1000))
+        book.receive(dated(3, 3, 1000))
+        book.receive(dated(4, 4, 10**18))
+        assert (book.absorbed - absorbed, len(book.held)) == (1, 1)
+
+    def test_the_time_is_that_of_the_snapshot_and_what_was_replayed_on_it(self) -> None:
+        book = sync()
+        book.receive(dated(5, 6, 10**18))
+        book.snapshot(dated(5, 5, 1000))
+        assert book.receive(dated(3, 3, 10**18)) == []
+
+
+class TestSilence:
+    def test_a_silent_book_is_announced_and_nothing_is_asked_before_it_goes_on(self) -> None:
+        book = live(10)
+        assert book.silence() == [Announce(GapReason.SILENT, 10, None), ChangeState(LIVE, GAP)]
+        assert book.silence() == []
+        assert book.receive(update(15, 15)) == [fetch(book.epoch)]
+        assert publishes(book.snapshot(snapshot(15), book.epoch)) == [(15,)]
+
+    def test_what_was_asked_before_is_no_longer_taken(self) -> None:
+        book = live(10)
+        book.receive(update(13, 13))
+        epoch = book.epoch
+        assert (book.silence(), book.snapshot(snapshot(20), epoch), book.request_failed(epoch)) == ([], [], [])
+
+    def test_a_stream_that_brings_its_own_books_is_live_with_the_next(self) -> None:
+        book = live(10, OBU)
+        book.silence()
+        assert publishes(book.receive(snapshot(20))) == [(20,)]
+
+    def test_a_stale_book_stays_stale(self) -> None:
+        book = live(10)
+        book.disconnect()
+        assert (book.silence(), book.state) == ([], STALE)
 
 
 class TestDisconnect:

@@ -13,7 +13,7 @@ from infrastructure.errors import ConfigError, SettingsError, UnknownVenue
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
-from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings, TransportSettings
+from infrastructure.networking.websocket.settings import ExchangeSettings, FreshnessSettings, ReconnectSettings, TransportSettings
 from tests.harness.captures import ROOT
 
 EXAMPLE = ROOT / "tickrail.example.toml"
@@ -22,8 +22,9 @@ SECONDS = "a number of seconds above 0 and at most 3600"
 SECRET_KEY = "looks like a secret, which has no place here; put it into the environment"
 KNOWN_VENUES = ", ".join(VENUES)
 KNOWN_CHANNELS = ", ".join(["trade", "book_ticker", "ticker", "candle", "orderbook", *GATEIO_SPOT.channels])
+TABLES = (TransportSettings, ReconnectSettings, FreshnessSettings)
 KEYS = (
-    "symbols, channels, architecture, websocket_url, rest_url, transport, reconnect, "
+    "symbols, channels, architecture, websocket_url, rest_url, transport, reconnect, freshness, "
     "subscribe_timeout_s, close_deadline_s, high_water, snapshots_per_minute, use_direct_handling"
 )
 
@@ -118,14 +119,14 @@ class TestExample:
         text = re.sub(r"^# (?=\w+ = )", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
         (shown,) = parse_config(text, "x.toml").values()
         venue = shown.venue
-        assert [f"{key} =" in text for key in KEYS.split(", ") if key not in ("transport", "reconnect")] == [True] * 10
-        assert [f"\n{key} =" in text for kind in (TransportSettings, ReconnectSettings) for key in kind.__struct_fields__] == [True] * 15
-        # There is no word in TOML for the default of max_attempts.
+        assert [f"{key} =" in text for key in KEYS.split(", ") if key not in ("transport", "reconnect", "freshness")] == [True] * 10
+        assert [f"\n{key} =" in text for kind in TABLES for key in kind.__struct_fields__] == [True] * 24
+        # There is no word in TOML for the defaults of these two.
         assert shown == msgspec.structs.replace(
             read_config(EXAMPLE)["gateio_spot"],
             websocket_url=venue.websocket_url,
             rest_url=venue.rest_url,
-            reconnect=ReconnectSettings(max_attempts=shown.reconnect.max_attempts),
+            reconnect=ReconnectSettings(max_attempts=shown.reconnect.max_attempts, connects_per_minute=shown.reconnect.connects_per_minute),
         )
 
 
@@ -298,6 +299,7 @@ WRONG_VALUES: list[tuple[type[Any], str, Sequence[object], str]] = [
     *((ReconnectSettings, name, [0, -1, 86401, nan, inf, True], DAY) for name in ("window_s", "ban_delay_s")),
     (ReconnectSettings, "factor", [0.99, 0, -2, 101, nan, inf, True], "a number from 1 to 100"),
     (ReconnectSettings, "max_restarts", [-1, 1_000_001, 1.0, True, None], "a whole number from 0 to 1000000"),
+    (ReconnectSettings, "connects_per_minute", [0, -1, 1_000_001, inf, True], "a number above 0 and at most 1000000"),
     (ReconnectSettings, "max_attempts", [0, -1, 1_000_001, 1.0, True], MANY),
     (ReconnectSettings, "reset_on_1005", [0, 1, "true", None], "true or false"),
     *((ExchangeSettings, name, [0, -1, 3601, nan, inf, True], SECONDS) for name in ("subscribe_timeout_s", "close_deadline_s")),
@@ -331,6 +333,7 @@ EDGES: list[tuple[type[Any], str, Sequence[object]]] = [
     (ReconnectSettings, "factor", [1, 100]),
     (ReconnectSettings, "window_s", [0.001, 86400]),
     (ReconnectSettings, "max_restarts", [0, 1_000_000]),
+    (ReconnectSettings, "connects_per_minute", [None, 0.1, 1_000_000]),
     (ReconnectSettings, "max_attempts", [None, 1, 1_000_000]),
     (ExchangeSettings, "high_water", [1, 1_000_000]),
     (ExchangeSettings, "snapshots_per_minute", [0.1, 6000]),

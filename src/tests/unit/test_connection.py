@@ -56,7 +56,14 @@ def connecting_to(socket: Socket | ConnectFailed) -> Connect:
 async def opened(connection: Connection, socket: Socket | ConnectFailed) -> Connection:
     headers: Mapping[str, str] = {}
     await connection.open(
-        connecting_to(socket), "wss://venue.invalid", print, settings=TransportSettings(), clock=Clock(), headers=headers, ssl_context=None
+        connecting_to(socket),
+        "wss://venue.invalid",
+        print,
+        settings=TransportSettings(),
+        clock=Clock(),
+        headers=headers,
+        ssl_context=None,
+        may_read=lambda: True,
     )
     return connection
 

@@ -25,13 +25,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("events", "errors", "clock"),
     ("instruments",),
     ("venue", "metrics"),
-    ("book",),
+    ("book", "limits"),
+    ("audit",),
     ("book_sync",),
     ("session",),
     ("callbacks", "canonical", "exchanges.numbers", "exchanges.sequence", "networking.address", "networking.retry_after"),
     ("exchanges.gateio", "exchanges.mexc", "networking.websocket.route", "networking.websocket.settings"),
     (
         "exchanges.__init__",
+        "freshness",
         "networking.http",
         "networking.websocket.link",
         "networking.websocket.marker",
@@ -49,6 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("networking.websocket.wiring", "networking.websocket.connection", "networking.websocket.__init__"),
     ("networking.websocket.pipeline", "networking.websocket.subscriber"),
     ("networking.websocket.repairs",),
+    ("networking.websocket.shard",),
     ("networking.websocket.ws_manager",),
     ("config",),
     ("feed", "capture", "injected"),
@@ -155,6 +158,8 @@ FORBIDDEN = {
     "session": ("asyncio", "time"),
     "book": ("asyncio", "time"),
     "book_sync": ("asyncio", "time"),
+    "audit": ("asyncio", "time"),
+    "freshness": ("asyncio", "time"),
 }
 
 
@@ -208,7 +213,7 @@ def test_no_two_files_of_exchanges_say_the_same(one: Path, other: Path) -> None:
 
 def test_a_copy_is_found_however_it_is_set(tmp_path: Path) -> None:
     path = PACKAGE / "exchanges" / "gateio" / "sequence.py"
-    (copied,) = (node for node in ast.parse(path.read_text()).body if getattr(node, "name", None) == "RestSeeded")
+    (copied,) = (node for node in ast.parse(path.read_text()).body if getattr(node, "name", None) == "InBand")
     lines = path.read_text().splitlines()[copied.lineno - 1 : copied.end_lineno]
     copy = tmp_path / "copy.py"
     copy.write_text("import ast\nif True:\n" + "\n\n    # another comment\n".join("    " + line for line in lines))
@@ -307,6 +312,11 @@ class TestWheel:
         modules = {str(path.relative_to(SRC)) for package in (PACKAGE, SRC / "tickrail") for path in package.rglob("*.py")}
         assert modules <= set(wheel)
         assert {"tickrail/py.typed", "infrastructure/py.typed"} <= set(wheel)
+
+    def test_it_holds_what_is_made_of_each_description_of_messages_though_the_sources_do_not(self, wheel: list[str]) -> None:
+        stems = [str(path.relative_to(SRC).with_suffix("")) for path in PACKAGE.rglob("*.proto")]
+        assert stems
+        assert {stem + end for stem in stems for end in (".proto", "_pb2.py", "_pb2.pyi")} <= set(wheel)
 
     @pytest.mark.parametrize("path", FIXED)
     def test_it_holds_the_paths_that_others_rely_on(self, wheel: list[str], path: str) -> None:

@@ -72,7 +72,6 @@ class Time:
 def test_time_counts_only_while_frames_go_to_the_architecture() -> None:
     time = Time()
     path = PathMetrics(Architecture.DIRECT, time)
-    path.deactivate()
     time.now += 50
     path.activate()
     time.now += 300
@@ -81,8 +80,11 @@ def test_time_counts_only_while_frames_go_to_the_architecture() -> None:
     time.now += 7_000
     assert path.active_ns == 300
     path.activate()
-    time.now += 40
-    assert path.active_ns == 340
+    path.activate()
+    time.now += 30
+    path.deactivate()
+    time.now += 10
+    assert path.active_ns == 340  # one of two lanes went elsewhere
 
 
 def test_a_summary_says_what_was_counted() -> None:

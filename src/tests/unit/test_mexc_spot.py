@@ -1,7 +1,8 @@
 import json
 import re
+from collections.abc import Callable
+from decimal import Decimal
 from itertools import count
-from types import FunctionType
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from infrastructure.events import BookTicker, Candle, Side, Ticker, Trade
 from infrastructure.exchanges.mexc import control, spot
 from infrastructure.exchanges.mexc.names import channel_of, native_symbol, unified_symbol
 from infrastructure.exchanges.mexc.spot import MEXC_SPOT, MexcSpotCodec
+from infrastructure.exchanges.mexc.wire import channel_and_symbol
 from infrastructure.instruments import Instrument, InstrumentStatus
 from infrastructure.venue import Acknowledgement, BookUpdate, Message, Notice, Pong, Unknown
 from tests.harness import mexc_frames as frames
@@ -34,7 +36,7 @@ from tests.harness.mexc_frames import (
 CODEC = MexcSpotCodec()
 VENUE = "mexc_spot"
 #: By channel: the venue's name of its body, the function whose docstring has an example of it, a stream.
-CHANNELS: dict[str, tuple[str, FunctionType, str]] = {
+CHANNELS: dict[str, tuple[str, Callable[..., Any], str]] = {
     DEALS: ("publicAggreDeals", spot._deals, f"{DEALS}@100ms@{NATIVE}"),
     DEPTH: ("publicAggreDepths", spot._depth, f"{DEPTH}@100ms@{NATIVE}"),
     LIMIT_DEPTH: ("publicLimitDepths", spot._limit_depth, f"{LIMIT_DEPTH}@{NATIVE}@5"),
@@ -46,7 +48,7 @@ CHANNELS: dict[str, tuple[str, FunctionType, str]] = {
 }
 
 
-def written_down(thing: type[Struct] | FunctionType, **changes: Any) -> Any:
+def written_down(thing: type[Struct] | Callable[..., Any], **changes: Any) -> Any:
     """The example in the docstring of ``thing``, with some of its values changed; None takes a value away."""
     found = re.search(r"``(\{.*?\})``", thing.__doc__ or "", re.DOTALL)
     assert found is not None
@@ -149,8 +151,8 @@ class TestExamples:
         assert (candle.base_volume, candle.quote_volume) == (None, None)
 
     def test_mini_ticker_calls_turnover_volume(self) -> None:
-        volumes = {"base_volume": 290247.40837, "quote_volume": 1353770606.47}
-        expected = Ticker(VENUE, "ETH/USDT", 4714.07, None, None, 4766.59, 4508.64, **volumes, change_percent=3.8, exchange_ns=SENT_NS)
+        base, quote = 290247.40837, 1353770606.47
+        expected = Ticker(VENUE, "ETH/USDT", 4714.07, None, None, 4766.59, 4508.64, base, quote, 3.8, SENT_NS)
         assert decoded(example(MINI_TICKER)) == expected
 
     def test_mini_ticker_with_nothing_but_its_price(self) -> None:
@@ -421,6 +423,16 @@ class TestBinary:
         body = b"\x0a\x00" * 16_000
         assert "no deals" not in refusal_of(frames.without_body() + frames.counted(314, body)).reason
 
+    def test_of_a_frame_that_cannot_be_read_no_more_than_its_beginning_is_walked_over(self) -> None:
+        named = frames.without_body()
+        padding = b"\x10\x01" * 20
+        assert channel_and_symbol(named + b"\xff") == (f"{DEALS}@100ms@{NATIVE}", NATIVE)
+        assert channel_and_symbol(padding + named + b"\xff") == ("", "")
+
+    def test_what_stands_in_a_group_is_not_the_frames_own(self) -> None:
+        group = frames.varint(20 << 3 | 3) + frames.counted(1, b"another") + frames.varint(20 << 3 | 4)
+        assert channel_and_symbol(frames.without_body() + group + b"\xff") == (f"{DEALS}@100ms@{NATIVE}", NATIVE)
+
     def test_a_frame_that_is_too_long_is_refused_before_it_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(spot, "Push")
         raw = frames.without_body() + frames.counted(9, bytes(5_000_000))
@@ -461,6 +473,33 @@ class TestControl:
         words = "".join(f"Not Subscribed successfully! [{stream}].  Reason： Blocked! " for stream in self.STREAMS)
         assert decoded(frames.answer(words)) == Acknowledgement("", "", self.STREAMS, None, None, words)
 
+    def test_of_an_answer_in_two_halves_each_is_an_answer(self) -> None:
+        # As seen on 2025-07-27.
+        refusal = f"Not Subscribed successfully! [{DEALS}@100ms@USDTUSDC].  Reason： Blocked! "
+        words = f"Subscribed successful! [{','.join(self.STREAMS)}]. {refusal}"
+        assert list(CODEC.decode(frames.answer(words, request_id=5))) == [
+            Acknowledgement("", "", self.STREAMS, 5),
+            Acknowledgement("", "", (f"{DEALS}@100ms@USDTUSDC",), 5, None, refusal),
+        ]
+
+    @pytest.mark.parametrize("agreed", ["Subscribed successful! [{}]. ", "Subscribed successful! [{}]. Not Subscribed successfully! []."])
+    def test_an_agreement_in_words_is_one_too(self, agreed: str) -> None:
+        words = agreed.format(",".join(self.STREAMS))
+        assert decoded(frames.answer(words, request_id=5)) == Acknowledgement("", "", self.STREAMS, 5)
+
+    def test_an_answer_that_agrees_to_nothing_is_a_refusal(self) -> None:
+        words = f"Subscribed successful! []. Not Subscribed successfully! [{self.STREAMS[0]}].  Reason： Blocked! "
+        refusal = words.removeprefix("Subscribed successful! []. ")
+        assert decoded(frames.answer(words, request_id=5)) == Acknowledgement("", "", self.STREAMS[:1], 5, None, refusal)
+
+    @pytest.mark.parametrize("words", ["Not Subscribed successfully! [].", "no subscription success"])
+    def test_a_refusal_may_name_no_stream(self, words: str) -> None:
+        assert decoded(frames.answer(words)) == Acknowledgement("", "", (), None, None, words)
+
+    @pytest.mark.parametrize("request_id", [0, 9])
+    def test_no_words_agree_to_what_the_connection_had_before(self, request_id: int) -> None:
+        assert decoded(frames.answer("", request_id=request_id)) == Acknowledgement("", "", (), request_id or None)
+
     def test_another_code_is_a_refusal_with_its_code(self) -> None:
         assert decoded(frames.answer("msg format invalid", code=100, request_id=3)) == Acknowledgement(
             "", "", (), 3, "100", "msg format invalid"
@@ -480,7 +519,7 @@ class TestControl:
 
     @pytest.mark.parametrize("raw", [b"Invalid listen key", "Invalid listen key"])
     def test_an_unknown_listen_key_refuses_whatever_was_asked(self, raw: bytes | str) -> None:
-        assert CODEC.decode(raw) == (Acknowledgement("", "", error="Invalid listen key"),)
+        assert CODEC.decode(raw) == [Acknowledgement("", "", error="Invalid listen key")]
 
     @pytest.mark.parametrize("raw", [b"{}", b'{"id":0,"code":0}', b'{"channel":"pong","data":1}'])
     def test_other_objects_are_unknown(self, raw: bytes) -> None:
@@ -557,10 +596,10 @@ class TestInstruments:
             "USDT",
             None,
             InstrumentStatus.TRADING,
-            tick_size=spot.Decimal("0.01"),
-            lot_size=spot.Decimal("1e-8"),
-            min_amount=spot.Decimal("0.000001"),
-            min_notional=spot.Decimal(1),
+            tick_size=Decimal("0.01"),
+            lot_size=Decimal("1e-8"),
+            min_amount=Decimal("0.000001"),
+            min_notional=Decimal(1),
         )
 
     @pytest.mark.parametrize("status", ["1", 1, "ENABLED"])
@@ -576,6 +615,12 @@ class TestInstruments:
     def test_a_least_amount_of_0_is_none(self) -> None:
         (instrument,) = CODEC.decode_instruments(frames.exchange_info(info(baseSizePrecision="0", quoteAmountPrecision=None)))
         assert (instrument.min_amount, instrument.min_notional) == (None, None)
+
+    @pytest.mark.parametrize("text", ["-1", "NaN", "Infinity", "sNaN"])
+    @pytest.mark.parametrize("name", ["baseSizePrecision", "quoteAmountPrecision"])
+    def test_a_least_amount_that_is_none_is_refused(self, name: str, text: str) -> None:
+        with pytest.raises(DecodeError):
+            CODEC.decode_instruments(frames.exchange_info(info(**{name: text})))
 
     @pytest.mark.parametrize(
         "raw",

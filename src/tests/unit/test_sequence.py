@@ -1,8 +1,9 @@
 import pytest
 
+from infrastructure.exchanges.gateio.futures import GATEIO_FUTURES
 from infrastructure.exchanges.gateio.sequence import InBand, RestSeeded, WholeBook
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
-from infrastructure.venue import BookUpdate, Repair, SequenceRule, Verdict
+from infrastructure.venue import BookUpdate, Repair, SequenceRule, Venue, Verdict
 
 APPLY, IGNORE, REPLACE, GAP = Verdict.APPLY, Verdict.IGNORE, Verdict.REPLACE, Verdict.GAP
 LAST_ID = 100
@@ -36,9 +37,27 @@ def test_each_rule_judges_as_its_recipe_says(first: int, last: int, is_full: boo
     assert tuple(rule.judge(LAST_ID, update) for rule in RULES) == verdicts
 
 
-def test_each_book_channel_has_its_rule_and_its_repair() -> None:
-    assert {name: (type(channel.rule), channel.repair) for name, channel in GATEIO_SPOT.book_channels.items()} == {
-        "spot.obu": (InBand, Repair.RESUBSCRIBE),
-        "spot.order_book_update": (RestSeeded, Repair.FETCH_SNAPSHOT),
-        "spot.order_book": (WholeBook, Repair.WAIT),
-    }
+@pytest.mark.parametrize(
+    ("venue", "channels"),
+    [
+        (
+            GATEIO_SPOT,
+            {
+                "spot.obu": (InBand, Repair.RESUBSCRIBE),
+                "spot.order_book_update": (RestSeeded, Repair.FETCH_SNAPSHOT),
+                "spot.order_book": (WholeBook, Repair.WAIT),
+            },
+        ),
+        (
+            GATEIO_FUTURES,
+            {
+                "futures.obu": (InBand, Repair.RESUBSCRIBE),
+                "futures.order_book_update": (RestSeeded, Repair.FETCH_SNAPSHOT),
+                "futures.order_book": (InBand, Repair.RESUBSCRIBE),
+            },
+        ),
+    ],
+    ids=["spot", "futures"],
+)
+def test_each_book_channel_has_its_rule_and_its_repair(venue: Venue, channels: dict[str, tuple[type, Repair]]) -> None:
+    assert {name: (type(channel.rule), channel.repair) for name, channel in venue.book_channels.items()} == channels

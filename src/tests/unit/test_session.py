@@ -10,12 +10,13 @@ from infrastructure.book_sync import HELD_LIMIT, FetchSnapshot, Request, Resubsc
 from infrastructure.errors import DecodeError, UnknownSymbol
 from infrastructure.events import BookState, BookStateChange, ErrorEvent, Gap, GapReason, MessageType, OrderUpdate, Side
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT, OBU, ORDER_BOOK, ORDER_BOOK_UPDATE
-from infrastructure.session import WITHHELD_LIMIT, Emission, PrivateSession, Session
+from infrastructure.session import REMEMBERED_TRADES, WITHHELD_LIMIT, Emission, PrivateSession, Session
 from infrastructure.venue import Acknowledgement, BookUpdate, Message
 from tests.harness import frames
 from tests.harness.frames import SYMBOL
 
 SYNCING, LIVE, GAP, STALE = BookState.SYNCING, BookState.LIVE, BookState.GAP, BookState.STALE
+TICKER = {"currency_pair": frames.PAIR, "last": "1"}
 OTHER = "ETH/USDT"
 OTHER_PAIR = "ETH_USDT"
 RECEIVED_NS = 42
@@ -284,6 +285,63 @@ class TestDisconnect:
         desk.live(3)
         assert desk.session.books[SYMBOL] is before
         assert before.last_id == 3
+
+
+class TestReplays:
+    def test_a_trade_without_an_id_is_always_told(self) -> None:
+        desk = Desk()
+        (trade,) = GATEIO_SPOT.codec.decode(frames.trade(1))
+        nameless = replace(trade, trade_id="")
+        for _ in range(2):
+            assert desk.apply(nameless, nameless) == [nameless, nameless]
+            desk.session.disconnect()
+        assert desk.session.replayed == 0
+
+    def test_only_the_latest_are_remembered_and_only_until_as_many_new_ones_have_come(self) -> None:
+        desk = Desk()
+        desk.take(*(frames.trade(number) for number in range(2 * REMEMBERED_TRADES)))
+        desk.session.disconnect()
+        assert kinds(desk.take(frames.trade(REMEMBERED_TRADES - 1))) == ["Trade"]
+        assert desk.take(frames.trade(REMEMBERED_TRADES)) == []
+        desk.take(*(frames.trade(number) for number in range(9 * REMEMBERED_TRADES, 10 * REMEMBERED_TRADES)))
+        assert kinds(desk.take(frames.trade(2 * REMEMBERED_TRADES - 1))) == ["Trade"]
+
+    def test_a_cut_of_other_streams_changes_nothing(self) -> None:
+        desk = Desk()
+        desk.take(frames.trade(1))
+        desk.session.disconnect({("spot.trades", OTHER)})
+        assert kinds(desk.take(frames.trade(1))) == ["Trade"]
+
+
+class TestLag:
+    def lag(self, desk: Desk, raw: bytes, received_ms: int) -> int | None:
+        desk.session.received_ns = received_ms * 10**6
+        desk.take(raw)
+        return desk.session.venue_lag_ns
+
+    def test_it_is_the_age_beside_the_least_age(self) -> None:
+        desk = Desk()
+        began = 1_700_000_000_123
+        pushes = [frames.push("spot.tickers", TICKER, time_ms=began + later) for later in (0, 100, 200, 300)]
+        lags = [self.lag(desk, raw, began + 5000 + at) for raw, at in zip(pushes, (9000, 100, 900, 300), strict=True)]
+        assert lags[:2] == [None, 0]
+        assert lags[2] == pytest.approx(700e6, rel=0.001)
+        assert lags[3] == 0
+
+    def test_what_the_venue_had_kept_does_not_count(self) -> None:
+        desk = Desk()
+        began = 1_700_000_000_100
+        assert self.lag(desk, frames.update(5, 5, [(1, 1)], full=True), began + 60_000) is None
+        assert self.lag(desk, frames.update(6, 6), began + 10) == 0
+        assert self.lag(desk, frames.obu(None, 5, [(1, 1)], full=True), began + 60_000) == 0
+
+    def test_a_drift_of_the_clocks_is_no_lag(self) -> None:
+        desk = Desk()
+        began = 1_700_000_000_123
+        for hour in range(100):
+            raw = frames.push("spot.tickers", TICKER, time_ms=began + hour * 3_600_000)
+            lag = self.lag(desk, raw, began + hour * 3_600_000 + hour * 300)
+        assert lag == 0
 
 
 class TestSeveralBookChannels:

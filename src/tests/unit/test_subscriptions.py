@@ -7,7 +7,7 @@ import pytest
 
 from infrastructure.errors import SubscriptionRefused
 from infrastructure.exchanges.gateio.spot import CANDLESTICKS, OBU, TRADES, GateioSpotCodec
-from infrastructure.networking.websocket.subscriptions import Answer, Stage, Subscriptions
+from infrastructure.networking.websocket.subscriptions import Answer, RequestIds, Stage, Subscriptions
 from infrastructure.venue import Acknowledgement, SubscriptionRequest
 
 VENUE = "gateio_spot"
@@ -21,17 +21,16 @@ class Wire:
 
     def __init__(self, *, is_numbered: bool = True) -> None:
         self.table = Subscriptions(VENUE, timeout_s=10.0)
-        self.is_numbered = is_numbered
+        self.next_id = RequestIds() if is_numbered else None
 
     def send(self, action: str, channel: str, symbols: list[str], at_s: float = 0.0) -> list[SubscriptionRequest]:
-        next_id = self.table.next_id if self.is_numbered else None
-        requests = CODEC.subscription_requests(action, channel, symbols, 1_700_000_000, next_id)
+        requests = CODEC.subscription_requests(action, channel, symbols, 1_700_000_000, self.next_id)
         self.table.asked(requests, at_s)
         return requests
 
     def ask(self, at_s: float = 0.0) -> list[SubscriptionRequest]:
         """Everything that is to be asked for."""
-        return [request for channel, symbols in self.table.to_ask().items() for request in self.send("subscribe", channel, symbols, at_s)]
+        return [request for channel, symbols in self.table.to_ask() for request in self.send("subscribe", channel, symbols, at_s)]
 
     def drop(self, channel: str, *symbols: str) -> list[SubscriptionRequest]:
         return self.send("unsubscribe", channel, self.table.drop(channel, symbols))
@@ -63,7 +62,7 @@ class TestStages:
         assert wire.stages(TRADES, BTC) == [Stage.WANTED]
         (request,) = wire.ask()
         assert wire.stages(TRADES, BTC) == [Stage.ASKED]
-        assert wire.answer(request) == Answer(request, None)
+        assert wire.answer(request) == Answer(request, request.symbols)
         assert wire.stages(TRADES, BTC) == [Stage.ACKNOWLEDGED]
         wire.table.flowing(TRADES, BTC)
         assert wire.stages(TRADES, BTC) == [Stage.FLOWING]
@@ -73,7 +72,7 @@ class TestStages:
         request = wire.asked(TRADES, BTC)
         wire.table.flowing(TRADES, BTC)
         assert wire.stages(TRADES, BTC) == [Stage.FLOWING]
-        assert wire.answer(request) == Answer(request, None)
+        assert wire.answer(request) == Answer(request, request.symbols)
         assert wire.stages(TRADES, BTC) == [Stage.FLOWING]
 
     def test_an_acknowledgement_is_that_of_its_own_symbols_only(self) -> None:
@@ -115,28 +114,34 @@ class TestAsking:
         table.want(TRADES, [ETH, BTC])
         table.want(MINUTES, [BTC])
         table.want(TRADES, [LTC, BTC])
-        assert table.to_ask() == {TRADES: [ETH, BTC, LTC], MINUTES: [BTC]}
+        assert table.to_ask() == [(TRADES, [ETH, BTC, LTC]), (MINUTES, [BTC])]
 
     def test_nothing_is_asked_twice(self) -> None:
         wire = Wire()
         request = wire.asked(TRADES, BTC)
         wire.table.want(TRADES, [BTC])
-        assert wire.table.to_ask() == {}
+        assert wire.table.to_ask() == []
         wire.answer(request)
         wire.table.want(TRADES, [BTC])
-        assert wire.table.to_ask() == {}
+        assert wire.table.to_ask() == []
         wire.table.flowing(TRADES, BTC)
         wire.table.want(TRADES, [BTC])
-        assert wire.table.to_ask() == {}
+        assert wire.table.to_ask() == []
         assert wire.stages(TRADES, BTC) == [Stage.FLOWING]
 
     def test_numbers_start_again_at_one_after_the_highest(self) -> None:
-        table = Subscriptions(VENUE, timeout_s=10.0, max_id=3)
-        assert [table.next_id() for _ in range(7)] == [1, 2, 3, 1, 2, 3, 1]
+        next_id = RequestIds(3)
+        assert [next_id() for _ in range(7)] == [1, 2, 3, 1, 2, 3, 1]
 
     def test_numbers_fit_in_32_bits_with_a_sign(self) -> None:
-        table = Subscriptions(VENUE, timeout_s=10.0)
-        assert (table.next_id(), table._max_id) == (1, 2**31 - 1)
+        next_id = RequestIds()
+        assert (next_id(), next_id._most) == (1, 2**31 - 1)
+
+    def test_no_request_is_for_more_streams_than_the_venue_takes_at_once(self) -> None:
+        table = Subscriptions(VENUE, timeout_s=10.0, most_at_once=2)
+        table.want(TRADES, [ETH, BTC, LTC])
+        table.want(OBU, [BTC])
+        assert table.to_ask() == [(TRADES, [ETH, BTC]), (TRADES, [LTC]), (OBU, [BTC])]
 
 
 class TestMatching:
@@ -144,7 +149,7 @@ class TestMatching:
         wire = Wire()
         first = wire.asked(TRADES, BTC)
         second = wire.asked(TRADES, ETH)
-        assert wire.answer(second, changes={"payload": first.message["payload"]}) == Answer(second, None)
+        assert wire.answer(second, changes={"payload": first.message["payload"]}) == Answer(second, second.symbols)
         assert wire.stages(TRADES, BTC, ETH) == [Stage.ASKED, Stage.ACKNOWLEDGED]
 
     def test_a_number_that_is_awaited_no_more_answers_nothing(self) -> None:
@@ -154,14 +159,16 @@ class TestMatching:
         (again,) = wire.ask(10.0)
         assert wire.answer(late) is None
         assert wire.stages(TRADES, BTC) == [Stage.ASKED]
-        assert wire.answer(again) == Answer(again, None)
+        assert wire.answer(again) == Answer(again, again.symbols)
 
     def test_without_numbers_the_payload_decides(self) -> None:
         wire = Wire(is_numbered=False)
         wire.table.want(MINUTES, [BTC, ETH])
         wire.table.want(HOURS, [BTC])
         requests = wire.ask()
-        assert [wire.answer(request) for request in reversed(requests)] == [Answer(request, None) for request in reversed(requests)]
+        assert [wire.answer(request) for request in reversed(requests)] == [
+            Answer(request, request.symbols) for request in reversed(requests)
+        ]
 
     def test_a_payload_is_compared_as_text(self) -> None:
         wire = Wire()
@@ -169,7 +176,7 @@ class TestMatching:
         request = SubscriptionRequest("subscribe", TRADES, (BTC,), {}, payload=("7", "BTC_USDT"))
         wire.table.asked([request], 0.0)
         answer = wire.table.acknowledge(Acknowledgement(TRADES, "subscribe", ("7", "BTC_USDT")))
-        assert answer == Answer(request, None)
+        assert answer == Answer(request, request.symbols)
 
     @pytest.mark.parametrize(
         "changes", [{"payload": ["ETH_USDT"]}, {"channel": OBU}, {"event": "unsubscribe"}], ids=["payload", "channel", "event"]
@@ -186,7 +193,7 @@ class TestMatching:
         first = wire.asked(TRADES, BTC)
         second = wire.asked(TRADES, ETH)
         for request in (first, second):
-            assert wire.answer(request, changes={"payload": None}) == Answer(request, None)
+            assert wire.answer(request, changes={"payload": None}) == Answer(request, request.symbols)
         assert wire.answer(first, changes={"payload": None}) is None
 
     def test_old_frames_answer_requests_of_their_own_channel_and_action_only(self) -> None:
@@ -194,8 +201,8 @@ class TestMatching:
         wire.asked(OBU, BTC)
         trades = wire.asked(TRADES, BTC)
         (end,) = wire.drop(TRADES, BTC)
-        assert wire.answer(end, changes={"payload": None}) == Answer(end, None)
-        assert wire.answer(trades, changes={"payload": None}) == Answer(trades, None)
+        assert wire.answer(end, changes={"payload": None}) == Answer(end, end.symbols)
+        assert wire.answer(trades, changes={"payload": None}) == Answer(trades, trades.symbols)
         assert wire.stages(OBU, BTC) == [Stage.ASKED]
 
     def test_an_answer_to_nobody_is_none(self) -> None:
@@ -222,7 +229,7 @@ class TestRefusal:
         assert str(answer.error) == "gateio_spot refused spot.trades of NOPE/USDT: unknown currency pair: NOPE_USDT (code 2)"
         assert wire.stages(TRADES, BTC, "NOPE/USDT") == [Stage.ASKED, None]
         wire.table.disconnected()
-        assert wire.table.to_ask() == {TRADES: [BTC]}
+        assert wire.table.to_ask() == [(TRADES, [BTC])]
 
     def test_it_ends_what_flowed_already_too(self) -> None:
         wire = Wire()
@@ -235,7 +242,38 @@ class TestRefusal:
         wire = Wire()
         wire.answer(wire.asked(TRADES, BTC), REFUSAL)
         wire.table.want(TRADES, [BTC])
-        assert wire.table.to_ask() == {TRADES: [BTC]}
+        assert wire.table.to_ask() == [(TRADES, [BTC])]
+
+    def test_of_several_that_are_refused_together_the_halves_are_asked_for_until_the_one_to_blame_is_alone(self) -> None:
+        wire = Wire()
+        bad, good = "NOPE/USDT", [BTC, ETH, LTC]
+        wire.table.want(TRADES, [*good[:2], bad, good[2]])
+        errors = []
+        rounds = 0
+        while requests := wire.ask():
+            rounds += 1
+            for request in requests:
+                answer = wire.answer(request, REFUSAL if bad in request.symbols else None)
+                assert answer is not None and answer.is_to_be_split is (bad in request.symbols and len(request.symbols) > 1)
+                errors += [] if answer.error is None else [answer.error]
+        assert rounds == 3
+        assert [error.symbols for error in errors] == [(bad,)]
+        assert wire.stages(TRADES, *good, bad) == [Stage.ACKNOWLEDGED] * 3 + [None]
+        wire.table.disconnected()
+        assert wire.table.to_ask() == [(TRADES, good)]
+
+    def test_an_answer_that_names_some_of_what_was_asked_is_for_those_alone(self) -> None:
+        table = Subscriptions(VENUE, timeout_s=10.0)
+        table.want(TRADES, [BTC, ETH, LTC])
+        request = SubscriptionRequest("subscribe", TRADES, (BTC, ETH, LTC), {}, 1, ("b", "e", "l"))
+        table.asked([request], 0.0)
+        refusal = table.acknowledge(Acknowledgement("", "", ("e",), 1, None, "Blocked!"))
+        assert refusal is not None and refusal.error is not None and (refusal.symbols, refusal.error.symbols) == ((ETH,), (ETH,))
+        assert [table.stage(TRADES, symbol) for symbol in (BTC, ETH, LTC)] == [Stage.ASKED, None, Stage.ASKED]
+        assert table.is_waiting
+        assert table.acknowledge(Acknowledgement("", "", ("b", "l"), 1)) == Answer(request, (BTC, LTC))
+        assert [table.stage(TRADES, symbol) for symbol in (BTC, LTC)] == [Stage.ACKNOWLEDGED] * 2
+        assert not table.is_waiting
 
     def test_the_refusal_of_an_end_is_told_and_nobody_waits_for_it_any_more(self) -> None:
         wire = Wire()
@@ -252,7 +290,7 @@ class TestDropping:
         table.want(TRADES, [BTC, ETH])
         assert table.drop(TRADES, [BTC]) == []
         assert table.drop(OBU, [BTC]) == []
-        assert table.to_ask() == {TRADES: [ETH]}
+        assert table.to_ask() == [(TRADES, [ETH])]
 
     @pytest.mark.parametrize("stage", [Stage.ASKED, Stage.ACKNOWLEDGED, Stage.FLOWING])
     def test_what_was_asked_for_leaves_until_its_end_is_acknowledged(self, stage: Stage) -> None:
@@ -267,14 +305,14 @@ class TestDropping:
         wire.table.flowing(TRADES, BTC)
         assert wire.stages(TRADES, BTC) == [Stage.LEAVING]
         assert wire.table.drop(TRADES, [BTC]) == []
-        assert wire.answer(end) == Answer(end, None)
+        assert wire.answer(end) == Answer(end, end.symbols)
         assert wire.stages(TRADES, BTC) == [None]
 
     def test_the_answer_to_the_subscription_does_not_end_the_leaving(self) -> None:
         wire = Wire()
         request = wire.asked(TRADES, BTC)
         wire.table.drop(TRADES, [BTC])
-        assert wire.answer(request) == Answer(request, None)
+        assert wire.answer(request) == Answer(request, request.symbols)
         assert wire.stages(TRADES, BTC) == [Stage.LEAVING]
 
     def test_what_leaves_is_not_asked_for_after_a_cut(self) -> None:
@@ -306,7 +344,7 @@ class TestDropping:
         wire.send("unsubscribe", OBU, [BTC])
         wire.send("subscribe", OBU, [BTC])
         assert wire.stages(OBU, BTC) == [Stage.ASKED]
-        assert wire.answer(end) == Answer(end, None)
+        assert wire.answer(end) == Answer(end, end.symbols)
         assert wire.stages(OBU, BTC) == [Stage.ASKED]
         wire.answer(again)
         assert wire.stages(OBU, BTC) == [Stage.ACKNOWLEDGED]
@@ -316,7 +354,7 @@ class TestDropping:
         older = wire.asked(OBU, BTC)
         wire.drop(OBU, BTC)
         newer = wire.asked(OBU, BTC)
-        assert wire.answer(older) == Answer(older, None)
+        assert wire.answer(older) == Answer(older, older.symbols)
         assert wire.stages(OBU, BTC) == [Stage.ASKED]
         wire.answer(older, REFUSAL)
         assert wire.stages(OBU, BTC) == [Stage.ASKED]
@@ -332,7 +370,7 @@ class TestNoAnswer:
         assert wire.table.overdue(109.9) == []
         assert wire.table.overdue(110.0) == [first]
         assert wire.stages(TRADES, BTC, ETH) == [Stage.WANTED, Stage.ASKED]
-        assert wire.table.to_ask() == {TRADES: [BTC]}
+        assert wire.table.to_ask() == [(TRADES, [BTC])]
         assert wire.table.overdue(115.0) == [second]
         assert wire.table.overdue(999.0) == []
 
@@ -385,9 +423,9 @@ class TestDisconnected:
         pending = wire.asked(OBU, BTC)
         wire.table.want(MINUTES, [LTC])
         assert wire.table.disconnected() == [pending]
-        assert wire.table.to_ask() == {TRADES: [BTC, ETH], OBU: [BTC], MINUTES: [LTC]}
+        assert wire.table.to_ask() == [(TRADES, [BTC, ETH]), (OBU, [BTC]), (MINUTES, [LTC])]
         wire.ask()
-        assert wire.table.to_ask() == {}
+        assert wire.table.to_ask() == []
 
     def test_nothing_of_the_former_connection_is_awaited_or_believed(self) -> None:
         wire = Wire()

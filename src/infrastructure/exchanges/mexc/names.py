@@ -2,9 +2,9 @@
 
 from infrastructure.errors import DecodeError
 
-#: What spot pairs are quoted in, longest first. A native name has nothing between its parts, so that without an instrument list its
-#: end alone tells them apart: these are the quote currencies of https://www.mexc.com/markets, those of ended markets included.
-QUOTES = ("USDT", "USDC", "USDE", "USDD", "USD1", "TUSD", "BUSD", "EUR", "BRL", "BTC", "ETH")
+#: What pairs are quoted in, longer names first. A native name has nothing between its parts, so that without an instrument list its end
+#: alone tells them apart. TUSD and BUSD are of the past. Source: https://www.mexc.com/learn/article/spot-market-trading-rules/1
+QUOTES = ("USDT", "USDC", "USDE", "USD1", "TUSD", "BUSD", "EUR", "BRL", "BTC", "ETH")
 _LONGEST = 64
 
 

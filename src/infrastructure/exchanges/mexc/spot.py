@@ -361,11 +361,11 @@ class MexcSpotCodec:
         """
         if isinstance(raw_message, str):
             try:
-                return (read_text(raw_message.encode()),)
+                return read_text(raw_message.encode())
             except UnicodeEncodeError:
                 raise DecodeError("a text frame that is not Unicode") from None
         if raw_message.startswith(b"{") or raw_message == INVALID_LISTEN_KEY:
-            return (read_text(raw_message),)
+            return read_text(raw_message)
         try:
             check_size(raw_message)
             push = Push.FromString(raw_message)
@@ -397,8 +397,7 @@ class MexcSpotCodec:
     def decode_instruments(self, raw: bytes | str) -> list[Instrument]:
         """Decode the answer of ``GET /api/v3/exchangeInfo``, or raise DecodeError and nothing else."""
         try:
-            infos = _decode_exchange_info(raw).symbols
-            return [_instrument(info) for info in infos]
+            return [_instrument(info) for info in _decode_exchange_info(raw).symbols]
         except (msgspec.MsgspecError, ValueError, RecursionError, ArithmeticError) as error:
             raise DecodeError(f"not a list of symbols: {error}") from None
 
@@ -469,9 +468,18 @@ def _instrument(info: SymbolInfo) -> Instrument:
         InstrumentStatus.TRADING if str(info.status) in ("1", "ENABLED") else InstrumentStatus.HALTED,
         Decimal(1).scaleb(-info.quotePrecision),
         Decimal(1).scaleb(-info.baseAssetPrecision),
-        info.baseSizePrecision or None,
-        info.quoteAmountPrecision or None,
+        _least(info.baseSizePrecision),
+        _least(info.quoteAmountPrecision),
     )
+
+
+def _least(value: Decimal | None) -> Decimal | None:
+    """None where the venue asks for no least value."""
+    if value is None or value == 0:
+        return None
+    if not (value.is_finite() and value > 0):
+        raise DecodeError(f"{value} is not a least amount or value of an order")
+    return value
 
 
 MEXC_SPOT = Venue(
@@ -502,6 +510,7 @@ MEXC_SPOT = Venue(
     # The server closes a connection that has had no data for 60 s, and asks for a ping every 10 to 30 s.
     ping_interval_s=15.0,
     instruments_path="/api/v3/exchangeInfo",
+    shared_channels=frozenset({MINI_TICKERS}),
     # Subscriptions and messages: the page says 30 a connection and 100 messages a second, beyond which it cuts the connection and, when
     # repeated, bans the address; half of that leaves room for what the network bunches together. An ended subscription was seen to
     # count on. REST: the page says 500 requests in 10 s, but a firewall was seen to answer 403 from 20 to 30 a second on. Connections:

@@ -1,6 +1,7 @@
 """The wire format of protobuf, walked over without making objects: how much a frame holds, and whose it is when it cannot be read."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from infrastructure.errors import DecodeError
@@ -13,10 +14,12 @@ UNCOUNTED_BYTES = 2 * MAX_ITEMS
 #: The 3,000 tickers of miniTickers are some 400,000 bytes.
 MAX_BYTES = 4 * 1024 * 1024
 
-#: Bodies are numbered from here on, below are the fields that say whose frame it is.
+#: Bodies are numbered from here on.
 _FIRST_BODY = 301
 _CHANNEL = 1
 _SYMBOL = 3
+#: A frame has six fields at most, and those that say whose it is have always come first.
+_FEW = 16
 
 _VARINT, _EIGHT_BYTES, _COUNTED, _GROUP, _GROUP_END, _FOUR_BYTES = range(6)
 #: Of a number of 64 bits, seven a byte.
@@ -24,7 +27,7 @@ _VARINT_BYTES = 10
 
 
 class Field(NamedTuple):
-    """One field as it lies in a frame; ``begin`` to ``end`` is its value."""
+    """One field as it lies in a frame; ``begin`` to ``end`` is its value. Text and messages are counted, and stand in no group."""
 
     number: int
     is_counted: bool
@@ -35,6 +38,7 @@ class Field(NamedTuple):
 def fields(raw: bytes, begin: int, end: int) -> Iterator[Field]:
     """The fields between two places of ``raw``, not those within them. Raises DecodeError where they are cut off or make no sense."""
     at = begin
+    groups = 0
     while at < end:
         tag, at = _varint(raw, at, end)
         kind = tag & 7
@@ -48,11 +52,15 @@ def fields(raw: bytes, begin: int, end: int) -> Iterator[Field]:
             at += 8
         elif kind == _FOUR_BYTES:
             at += 4
-        elif kind not in (_GROUP, _GROUP_END):
+        elif kind == _GROUP:
+            groups += 1
+        elif kind == _GROUP_END:
+            groups -= 1
+        else:
             raise DecodeError(f"a field of kind {kind}, which there is not")
         if at > end:
             raise DecodeError("cut off")
-        yield Field(tag >> 3, kind == _COUNTED, start, at)
+        yield Field(tag >> 3, kind == _COUNTED and not groups, start, at)
 
 
 def check_size(raw: bytes) -> None:
@@ -77,11 +85,9 @@ def channel_and_symbol(raw: bytes) -> tuple[str, str]:
     """What a frame that cannot be read as a whole says of its stream before the place where it breaks; empty where it says nothing."""
     found = {_CHANNEL: "", _SYMBOL: ""}
     try:
-        for field in fields(raw, 0, len(raw)):
+        for field in islice(fields(raw, 0, len(raw)), _FEW):
             if field.is_counted and field.number in found:
                 found[field.number] = raw[field.begin : field.end].decode()
-            if field.number >= _FIRST_BODY:
-                break
     except (DecodeError, ValueError):
         pass
     return found[_CHANNEL], found[_SYMBOL]

@@ -5,7 +5,7 @@ CONNECTING -> OPEN -> [AUTHENTICATING ->] SUBSCRIBING -> FLOWING -> CLOSING -> C
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from infrastructure.clock import Clock
@@ -123,11 +123,12 @@ class Connection:
         clock: Clock,
         headers: Mapping[str, str],
         ssl_context: ssl.SSLContext | None,
+        may_read: Callable[[], bool],
     ) -> None:
         """Open the socket, or raise ConnectFailed. It may have ended when this returns."""
         try:
             self._transport = await connect(
-                url, on_frame, self._lost, settings=settings, clock=clock, headers=headers, ssl_context=ssl_context
+                url, on_frame, self._lost, settings=settings, clock=clock, headers=headers, ssl_context=ssl_context, may_read=may_read
             )
         finally:
             if self._transport is None:

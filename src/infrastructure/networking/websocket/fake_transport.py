@@ -54,13 +54,14 @@ class FakeVenue:
         clock: Clock,
         headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        may_read: Callable[[], bool] | None = None,
     ) -> "FakeTransport":
         """A FakeTransport, or the next refusal."""
         self.attempts.append(Attempt(url, dict(headers or {}), asyncio.get_running_loop().time()))
         await asyncio.sleep(0)
         if self._refusals:
             raise self._refusals.popleft()
-        transport = FakeTransport(on_frame, on_loss, clock, self._answer)
+        transport = FakeTransport(on_frame, on_loss, clock, self._answer, may_read)
         self.transports.append(transport)
         return transport
 
@@ -68,12 +69,20 @@ class FakeVenue:
 class FakeTransport:
     """A ``Transport`` whose other end is its methods ``deliver`` and ``lose``; ``sent`` is what it was given to send."""
 
-    def __init__(self, on_frame: OnFrame, on_loss: OnLoss, clock: Clock, answer: Answer | None = None) -> None:
+    def __init__(
+        self,
+        on_frame: OnFrame,
+        on_loss: OnLoss,
+        clock: Clock,
+        answer: Answer | None = None,
+        may_read: Callable[[], bool] | None = None,
+    ) -> None:
         self.sent: list[str] = []
         #: How it ended, once that has been told.
         self.loss: Loss | None = None
         self.is_paused = False
         self._on_frame = on_frame
+        self._may_read = may_read
         self._on_loss = on_loss
         self._clock = clock
         self._answer = answer
@@ -140,6 +149,8 @@ class FakeTransport:
             return
         if isinstance(what, Loss):
             self._end(what)
+        elif self._may_read is not None and not self._may_read():
+            self._end_soon(Loss(LossCause.ASLEEP))
         else:
             self._on_frame(what, self._clock.now_ns())
 
@@ -152,3 +163,20 @@ class FakeTransport:
         self.loss = loss
         self._lost.set()
         self._on_loss(loss)
+
+
+class FakeRest:
+    """A venue's REST interface in memory: ``answers`` makes the body for a path and a query, or raises RequestFailed."""
+
+    def __init__(self, answers: Callable[[str, Mapping[str, str]], bytes]) -> None:
+        self._answers = answers
+        #: What was asked for: path and query.
+        self.asked: list[tuple[str, Mapping[str, str]]] = []
+
+    async def get(self, path: str, query: Mapping[str, str]) -> bytes:
+        """What ``answers`` makes of it."""
+        self.asked.append((path, query))
+        return self._answers(path, query)
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -189,6 +189,10 @@ class Lane:
                 self.wake()
         self._metrics.latency.record(self._monotonic_ns() - started)
 
+    def attend(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        """Call these at the high-water mark and at half of it from now on."""
+        self._pause, self._resume = pause, resume
+
     def switch(self, route: Route) -> Switch:
         """Hand every frame from here on to ``route``; what came before goes to the receiver in place, however much waits."""
         marker = Switch(self, route, self.received, self.in_flight, self._monotonic_ns())

@@ -22,6 +22,7 @@ class LossCause(Enum):
     FRAME_TIMEOUT = "a frame was not completed in time"
     PROTOCOL = "not WebSocket"
     TOO_BIG = "message too big"
+    ASLEEP = "this program stood still"
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -65,6 +66,16 @@ class Transport(Protocol):
         """End at once, without a closing handshake; ``on_loss`` is called soon."""
 
 
+class RestInterface(Protocol):
+    """A venue's REST interface: the real one, or a fake."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> bytes:
+        """The body of the answer. Raises RequestFailed and nothing else."""
+
+    async def close(self) -> None:
+        """A request that is under way, or comes later, fails."""
+
+
 class Connect(Protocol):
     """Opens a WebSocket: the real one, or a fake."""
 
@@ -78,5 +89,9 @@ class Connect(Protocol):
         clock: Clock,
         headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        may_read: Callable[[], bool] | None = None,
     ) -> Transport:
-        """An open WebSocket, or ConnectFailed. Frames may come before this returns."""
+        """An open WebSocket, or ConnectFailed. Frames may come before this returns.
+
+        ``may_read`` is asked when a read has returned, before anything of it is handed on; if it says no the WebSocket has ended before.
+        """

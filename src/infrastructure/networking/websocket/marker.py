@@ -29,7 +29,8 @@ class SwitchReceipt(msgspec.Struct, frozen=True):
     """Where a switch happened: the old receiver got every frame up to ``after_frame``, the new one every later frame.
 
     ``backlog`` frames were still to be handled by the old receiver at the request; they were. ``changed`` is False when the architecture
-    was in place already, or the switch was withdrawn.
+    was in place already, or the switch was withdrawn. Where a venue has several connections, each has a receipt of its own in
+    ``connections``, and the counts here are the sums.
     """
 
     architecture: Architecture
@@ -39,6 +40,7 @@ class SwitchReceipt(msgspec.Struct, frozen=True):
     switched_ns: int
     changed: bool
     withdrawn: bool = False
+    connections: "tuple[SwitchReceipt, ...]" = ()
 
     @property
     def wait_ns(self) -> int:
@@ -58,8 +60,7 @@ class Marker:
         self.is_done = False
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if self._lane.is_current_task():
-            raise AwaitedInsideCallback(self._what)
+        self.refuse_inside()
         if not self.is_done:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -69,6 +70,11 @@ class Marker:
 
     def _result(self) -> object:
         return None
+
+    def refuse_inside(self) -> None:
+        """Raise AwaitedInsideCallback in a callback of the lane, which would wait for itself."""
+        if self._lane.is_current_task():
+            raise AwaitedInsideCallback(self._what)
 
     def finish(self) -> None:
         """The lane has reached this marker."""
@@ -112,6 +118,63 @@ class Switch(Marker):
 
     def _result(self) -> object:
         return self.receipt
+
+
+class Markers:
+    """The same in several lanes, in each at a place of its own. Awaiting it inside a callback of any raises AwaitedInsideCallback."""
+
+    def __init__(self, markers: Sequence[Marker]) -> None:
+        self._markers = markers
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        for marker in self._markers:
+            marker.refuse_inside()
+        for marker in self._markers:
+            yield from marker.__await__()
+        return self._result()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every lane has reached its marker."""
+        return all(marker.is_done for marker in self._markers)
+
+    def _result(self) -> object:
+        return None
+
+
+class Switches(Markers):
+    """One switch of several lanes; awaiting it returns one SwitchReceipt for all."""
+
+    def __init__(self, switches: Sequence[Switch]) -> None:
+        super().__init__(switches)
+        self._switches = switches
+
+    def __await__(self) -> Generator[Any, None, SwitchReceipt]:
+        return super().__await__()
+
+    def _result(self) -> object:
+        return self.receipt
+
+    def withdraw(self) -> bool:
+        """Take the switch back in the lanes that have not reached it; False when all have passed it already."""
+        return any([switch.withdraw() for switch in self._switches])
+
+    @property
+    def receipt(self) -> SwitchReceipt | None:
+        """The receipts of all lanes together; None until every one has its own."""
+        receipts = [switch.receipt for switch in self._switches if switch.receipt is not None]
+        if len(receipts) < len(self._switches):
+            return None
+        return SwitchReceipt(
+            architecture=receipts[0].architecture,
+            after_frame=sum(receipt.after_frame for receipt in receipts),
+            backlog=sum(receipt.backlog for receipt in receipts),
+            requested_ns=min(receipt.requested_ns for receipt in receipts),
+            switched_ns=max(receipt.switched_ns for receipt in receipts),
+            changed=any(receipt.changed for receipt in receipts),
+            withdrawn=all(receipt.withdrawn for receipt in receipts),
+            connections=tuple(receipts),
+        )
 
 
 class Call(Marker):

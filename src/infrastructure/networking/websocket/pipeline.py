@@ -1,4 +1,4 @@
-"""A venue's frames on their way: one session, the receivers of both architectures, the lane, and both accounts."""
+"""A venue's frames on their way: one session, the receivers of both architectures, the lanes, and both accounts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from infrastructure.book import OrderBook
 from infrastructure.clock import Clock
 from infrastructure.errors import SettingsError
 from infrastructure.events import Architecture
-from infrastructure.metrics import Accounting, EventAccounting, PathMetrics, PathSummary
+from infrastructure.metrics import Accounting, EventAccounting, PathMetrics, PathSummary, total_of
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient
 from infrastructure.networking.websocket.handlers.base_websocket_client import SessionHandler
-from infrastructure.networking.websocket.lane import DeadLetter, Lane
-from infrastructure.networking.websocket.marker import Marker, Switch
+from infrastructure.networking.websocket.lane import DEAD_LETTERS, DeadLetter, Lane
+from infrastructure.networking.websocket.marker import Marker, Markers, Switch, Switches
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet
 from infrastructure.networking.websocket.strategies.interfaces import MessageHandler
 from infrastructure.networking.websocket.wiring import wire
@@ -27,7 +27,7 @@ LaneType = Callable[..., Lane]
 class Pipeline:
     """What takes a venue's frames to the user's callbacks, in either architecture.
 
-    It has no socket: what delivers frames, and answers the session's requests, builds on it.
+    It has no socket: what delivers frames, and answers the session's requests, builds on it, with a lane for each of its connections.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class Pipeline:
         adapted: bool = False,
         clock: Clock | None = None,
         lane_type: LaneType = Lane,
-        lane_settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._clock = clock or Clock()
         self._session = session
@@ -52,14 +51,27 @@ class Pipeline:
             handler.attach(session, self._paths[Architecture.DIRECT])
         self._callbacks = handler.callbacks
         self._routes = wire(session, handler, strategies, message_handler, self._paths, adapted=adapted)
-        self._lane = lane_type(
-            self._routes[architecture_named(architecture)],
-            session,
-            self._callbacks.emit,
-            venue=session.venue.name,
-            clock=self._clock,
-            **(lane_settings or {}),
+        #: Where the frames of a new lane go.
+        self._route = self._routes[architecture_named(architecture)]
+        self._lane_type = lane_type
+        self._lanes: list[Lane] = []
+        #: What is left of lanes whose connections have come to their end.
+        self._ended_frames = total_of(())
+        self._ended_raised = 0
+
+    def _add_lane(self, **settings: Any) -> Lane:
+        lane = self._lane_type(
+            self._route, self._session, self._callbacks.emit, venue=self._session.venue.name, clock=self._clock, **settings
         )
+        self._lanes.append(lane)
+        return lane
+
+    def _end_lane(self, lane: Lane) -> None:
+        """The lane is closed and empty: keep its account."""
+        self._lanes.remove(lane)
+        self._ended_frames = total_of((self._ended_frames, lane.accounting()))
+        self._ended_raised += lane.raised
+        lane.route.metrics.deactivate()
 
     @property
     def venue(self) -> Venue:
@@ -68,8 +80,8 @@ class Pipeline:
 
     @property
     def architecture(self) -> Architecture:
-        """The architecture that takes the next frame the lane comes to."""
-        return self._lane.route.architecture
+        """The architecture that takes the next frame the lane comes to; of several lanes, the first."""
+        return self._lanes[0].route.architecture
 
     @property
     def books(self) -> Mapping[str, OrderBook]:
@@ -79,12 +91,13 @@ class Pipeline:
     @property
     def accounting(self) -> Accounting:
         """Where every frame and every event is, at this moment."""
-        session, callbacks, lane = self._session, self._callbacks, self._lane
+        session, callbacks = self._session, self._callbacks
+        frames = total_of((self._ended_frames, *(lane.accounting() for lane in self._lanes)))
         return Accounting(
-            **msgspec.structs.asdict(lane.accounting()),
+            **msgspec.structs.asdict(frames),
             events=EventAccounting(
                 decoded=session.decoded,
-                raised=session.raised + callbacks.raised + lane.raised,
+                raised=session.raised + callbacks.raised + self._ended_raised + sum(lane.raised for lane in self._lanes),
                 emitted=callbacks.emitted,
                 absorbed=session.absorbed + callbacks.abandoned,
                 pending=session.held + callbacks.underway,
@@ -95,25 +108,29 @@ class Pipeline:
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
-        """The latest rejected frames, oldest first."""
-        return list(self._lane.dead_letters)
+        """The latest rejected frames, oldest first; a frame's number is that of its connection."""
+        letters = [letter for lane in self._lanes for letter in lane.dead_letters]
+        return sorted(letters, key=lambda letter: letter.received_ns)[-DEAD_LETTERS:]
 
     @property
     def switches(self) -> int:
         """How often the architecture has changed."""
-        return self._lane.switches
+        return max(lane.switches for lane in self._lanes)
 
     def metrics(self) -> dict[Architecture, PathSummary]:
         """What each architecture did so far."""
         return {kind: path.summary() for kind, path in self._paths.items()}
 
-    def switch(self, architecture: Architecture | str) -> Switch:
+    def switch(self, architecture: Architecture | str) -> Switch | Switches:
         """Hand all later frames to ``architecture``; awaiting what this returns gives the receipt."""
-        return self._lane.switch(self._routes[architecture_named(architecture)])
+        self._route = self._routes[architecture_named(architecture)]
+        switches = [lane.switch(self._route) for lane in self._lanes]
+        return switches[0] if len(switches) == 1 else Switches(switches)
 
-    def drain(self) -> Marker:
+    def drain(self) -> Marker | Markers:
         """Await this to know that everything received so far has been handled."""
-        return self._lane.drain()
+        markers = [lane.drain() for lane in self._lanes]
+        return markers[0] if len(markers) == 1 else Markers(markers)
 
 
 def architecture_named(name: Architecture | str) -> Architecture:

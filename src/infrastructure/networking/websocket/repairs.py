@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from infrastructure.book_sync import FetchSnapshot, Request
 from infrastructure.errors import RequestFailed
-from infrastructure.networking.http import Rest
+from infrastructure.networking.websocket.link import RestInterface
 from infrastructure.networking.websocket.reconnect import delays
 from infrastructure.networking.websocket.settings import ReconnectSettings
 from infrastructure.networking.websocket.subscriber import Subscriber
@@ -29,7 +29,7 @@ class Repairs:
     def __init__(
         self,
         venue: Venue,
-        rest: Rest,
+        rest: RestInterface,
         in_lane: InLane,
         subscriber: Subscriber,
         timeout_s: float,

@@ -67,10 +67,33 @@ class ReconnectSettings(Settings, frozen=True, kw_only=True):
     max_restarts: Annotated[int, Meta(ge=0, le=1_000_000, title="a whole number")] = 60
     window_s: LongSeconds = 600.0
     max_attempts: Count | None = None
+    #: Connection attempts at most; None: as many as the venue allows.
+    connects_per_minute: Annotated[float, Meta(gt=0, le=1_000_000, title="a number")] | None = None
     #: The wait after a refusal that means a ban but names no time, such as HTTP 403.
     ban_delay_s: LongSeconds = 60.0
     #: Whether a close without a status (1005) starts over at the first delay.
     reset_on_1005: Flag = False
+
+
+class FreshnessSettings(Settings, frozen=True, kw_only=True):
+    """When a stream is mute, and when degraded. Every stream is judged each ``tick_s``.
+
+    A stream is judged by its own rhythm, which is known once each window of ``window_s`` within ``learn_s`` has brought ``regular``
+    messages. It is mute after ``silent_s`` without any, or four times the longest silence of that while if that is longer. It is
+    degraded when a window brings less than ``degraded_share`` of the quietest of them. A stream without a rhythm is quiet, however
+    long, unless others know of what it should have brought.
+    """
+
+    tick_s: Seconds = 1.0
+    silent_s: Seconds = 15.0
+    window_s: Seconds = 30.0
+    learn_s: Seconds = 600.0
+    regular: Count = 20
+    degraded_share: Annotated[float, Meta(gt=0, le=0.5, title="a share")] = 0.1
+    #: From one step against a mute stream to the next; each wait is twice the one before, up to ``max_wait_s``. A lower rate that lasts so
+    #: long is usual from then on.
+    first_wait_s: Seconds = 15.0
+    max_wait_s: LongSeconds = 3600.0
 
 
 class ExchangeSettings(Settings, frozen=True, kw_only=True):
@@ -88,6 +111,7 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
     rest_url: Text | None = None
     transport: Annotated[TransportSettings, Meta(title="a table")] = msgspec.field(default_factory=TransportSettings)
     reconnect: Annotated[ReconnectSettings, Meta(title="a table")] = msgspec.field(default_factory=ReconnectSettings)
+    freshness: Annotated[FreshnessSettings, Meta(title="a table")] = msgspec.field(default_factory=FreshnessSettings)
     #: How long a subscription may stay unanswered.
     subscribe_timeout_s: Seconds = 10.0
     close_deadline_s: Seconds = 5.0

@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from infrastructure.errors import SettingsError, SubscriptionUnanswered, TickrailError
+from infrastructure.errors import SettingsError, SubscriptionRefused, SubscriptionUnanswered, TickrailError
 from infrastructure.networking.websocket.connection import Connection
 from infrastructure.networking.websocket.strategies.interfaces import SubscriptionAction, SubscriptionStrategy
-from infrastructure.networking.websocket.subscriptions import Stage, Subscriptions
-from infrastructure.venue import Acknowledgement, SubscriptionRequest, Venue, check_symbol
+from infrastructure.networking.websocket.subscriptions import RequestIds, Stage, Subscriptions
+from infrastructure.venue import Acknowledgement, SubscriptionRequest, Venue
 
 #: Channel, with its option, and unified symbol.
 Key = tuple[str, str]
@@ -23,11 +24,19 @@ ASK_LIMIT = 2
 CHECK_SHARE = 0.2
 
 
+class Agreed(msgspec.Struct, frozen=True):
+    """What became of a request: the streams that the venue agreed to send, without options; not final where it is asked again in parts."""
+
+    streams: tuple[Key, ...]
+    is_final: bool
+
+
 class Subscriber:
-    """The subscriptions of one venue, sent, answered and waited for.
+    """The subscriptions of one connection, and of those that come after it: sent, answered and waited for.
 
     With a ``foreign`` strategy its messages are sent; they are not numbered, and their answers are its own affair, so nobody waits for
-    them. ``connection`` gives the present connection; ``tell`` is handed what nobody may be waiting for: error and channel.
+    them. ``connection`` gives the present connection, ``turn`` is awaited before each message; ``tell`` is handed what nobody may be
+    waiting for: error and channel.
     """
 
     def __init__(
@@ -36,14 +45,23 @@ class Subscriber:
         foreign: SubscriptionStrategy | None,
         timeout_s: float,
         connection: Callable[[], Connection | None],
+        turn: Callable[[], Awaitable[None]],
+        next_id: RequestIds,
         tell: Callable[[TickrailError, str], None],
     ) -> None:
         self._venue = venue
         self._foreign = foreign
         self._timeout_s = timeout_s
         self._connection = connection
+        self._turn = turn
+        self._next_id = next_id
         self._tell = tell
-        self._subscriptions = Subscriptions(venue.name, timeout_s)
+        self._subscriptions = Subscriptions(venue.name, timeout_s, venue.limits.streams_per_request)
+        #: Held by whoever sends: what one has not come to yet, another must not send as well.
+        self._sending = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: Subscriptions that were asked for on the present connection; where ended ones count, they are among them.
+        self._used = 0
         #: By what was asked, channel and symbol: who waits for its answer.
         self._waiters: dict[tuple[SubscriptionAction, Key], list[asyncio.Future[None]]] = {}
         self._unanswered: dict[Key, int] = {}
@@ -57,20 +75,25 @@ class Subscriber:
         """Everything that is wanted, however far it has come."""
         return set(self._subscriptions.wanted())
 
+    @property
+    def stages(self) -> Counter[Stage]:
+        """How many streams are how far."""
+        return self._subscriptions.stages
+
     def want(self, keys: Collection[Key]) -> Waiters:
         """Add streams; returns what to wait for, for those that the venue has not agreed to yet. ``ask`` must follow."""
-        for channel, symbol in keys:
-            check_symbol(symbol)
-            self._refuse_second_option(channel, symbol, {*self.wanted, *keys})
         for channel, symbol in keys:
             self._subscriptions.want(channel, [symbol])
         unsettled = [key for key in keys if self._subscriptions.stage(*key) in (Stage.WANTED, Stage.ASKED)]
         return self._wait_for(SubscriptionAction.SUBSCRIBE, unsettled)
 
     async def ask(self) -> None:
-        """Ask for every stream that is wanted and has not been asked for on this connection."""
-        for channel, symbols in self._subscriptions.to_ask().items():
-            await self._request(SubscriptionAction.SUBSCRIBE, channel, symbols)
+        """Ask for every stream that is wanted and has not been asked for on this connection; without one, the next asks for all."""
+        if not self._is_open:
+            return
+        async with self._sending:
+            for channel, symbols in self._subscriptions.to_ask():
+                await self._request(SubscriptionAction.SUBSCRIBE, channel, symbols)
 
     async def end(self, keys: Collection[Key]) -> None:
         """Ask for the end of streams and wait for the answers; raises the first error."""
@@ -78,35 +101,50 @@ class Subscriber:
         for channel, symbol in keys:
             ended = SettingsError(f"{channel} of {symbol} was ended meanwhile")
             self._settle(SubscriptionAction.SUBSCRIBE, (channel, symbol), ended)
-            if self._subscriptions.drop(channel, [symbol]):
+            if without_option(channel) in self._venue.shared_channels and {its for its in self.wanted if its[0] == channel} - set(keys):
+                self._subscriptions.release(channel, [symbol])
+            elif self._subscriptions.drop(channel, [symbol]):
                 by_channel.setdefault(channel, []).append(symbol)
         waiters: list[asyncio.Future[None]] = []
-        for channel, symbols in by_channel.items():
-            if self._is_open:
-                waiters += self._wait_for(SubscriptionAction.UNSUBSCRIBE, [(channel, symbol) for symbol in symbols])
-            await self._request(SubscriptionAction.UNSUBSCRIBE, channel, symbols)
+        async with self._sending:
+            for channel, symbols in by_channel.items():
+                if self._is_open:
+                    waiters += self._wait_for(SubscriptionAction.UNSUBSCRIBE, [(channel, symbol) for symbol in symbols])
+                await self._request(SubscriptionAction.UNSUBSCRIBE, channel, symbols)
         await answers(waiters)
 
     async def renew(self, channel: str, symbol: str) -> None:
         """End a stream and ask for it again, without waiting; ``channel`` is without its option."""
-        for name in self.names_of(channel, symbol):
-            if self._subscriptions.drop(name, [symbol]):
-                await self._request(SubscriptionAction.UNSUBSCRIBE, name, [symbol])
-            self._subscriptions.want(name, [symbol])
+        async with self._sending:
+            for name in self.names_of(channel, symbol):
+                if self._subscriptions.drop(name, [symbol]):
+                    await self._request(SubscriptionAction.UNSUBSCRIBE, name, [symbol])
+                self._subscriptions.want(name, [symbol])
         await self.ask()
+
+    def settled(self) -> set[Key]:
+        """What the venue has agreed to send, or sends, on the present connection: channels without their options."""
+        return {
+            (without_option(channel), symbol)
+            for channel, symbol in self._subscriptions.wanted()
+            if self._subscriptions.stage(channel, symbol) in (Stage.ACKNOWLEDGED, Stage.FLOWING)
+        }
 
     def names_of(self, channel: str, symbol: str) -> list[str]:
         """``channel``, named without its option, as it is wanted for ``symbol``: with each option; empty if it is not."""
         return [name for name, wanted in self._subscriptions.wanted() if wanted == symbol and without_option(name) == channel]
 
-    def answered(self, answer: Acknowledgement) -> list[Key]:
-        """The venue answered; returns the streams that it agreed to send, without options."""
+    def answered(self, answer: Acknowledgement) -> "Agreed | None":
+        """The venue answered; None if it did not answer to anything asked here."""
         found = self._subscriptions.acknowledge(answer)
         if found is None:
-            return []
+            return None
+        if found.is_to_be_split:
+            self._soon(self.ask())
+            return Agreed((), is_final=False)
         action = SubscriptionAction(found.request.action)
         agreed = []
-        for key in _keys_of(found.request):
+        for key in [(found.request.channel, symbol) for symbol in found.symbols]:
             stage = self._subscriptions.stage(*key)
             is_agreed = action is SubscriptionAction.SUBSCRIBE and stage in (Stage.ACKNOWLEDGED, Stage.FLOWING)
             # Of a stream that was asked for anew meanwhile this answer says nothing.
@@ -115,7 +153,7 @@ class Subscriber:
                 self._settle(action, key, found.error)
             if is_agreed:
                 agreed.append((without_option(key[0]), key[1]))
-        return agreed
+        return Agreed(tuple(agreed), is_final=True)
 
     def flowing(self, channel: str, symbol: str) -> None:
         """The first data of a stream came on this connection."""
@@ -125,6 +163,7 @@ class Subscriber:
         """The connection is lost: what is wanted is to be asked for again, and what was to be ended has ended."""
         self._subscriptions.disconnected()
         self._unanswered.clear()
+        self._used = 0
         for action, key in list(self._waiters):
             if self._subscriptions.stage(*key) is None:
                 self._settle(action, key)
@@ -142,13 +181,20 @@ class Subscriber:
         if self._check is not None:
             self._check.cancel()
             self._check = None
+        for task in self._tasks:
+            task.cancel()
 
-    def _refuse_second_option(self, channel: str, symbol: str, wanted: set[Key]) -> None:
-        """A book channel with two options for one symbol would be two books under one name."""
-        name = without_option(channel)
-        others = {other for other, its in wanted if its == symbol and without_option(other) == name} - {channel}
-        if name in self._venue.book_channels and others:
-            raise SettingsError(f"{symbol} is wanted of {channel} and {others.pop()}; a book channel takes one option for each symbol")
+    @property
+    def room(self) -> int | None:
+        """How many more streams may be subscribed on the present connection; None: any number."""
+        limits = self._venue.limits
+        if limits.subscriptions_per_connection is None:
+            return None
+        wanted = len(self._subscriptions.wanted())
+        # What is wanted and has not been asked for will take a place as well.
+        waiting = sum(len(symbols) for _, symbols in self._subscriptions.to_ask())
+        taken = max(wanted, self._used + waiting) if limits.is_used_up else wanted
+        return limits.subscriptions_per_connection - taken
 
     @property
     def _is_open(self) -> bool:
@@ -158,23 +204,34 @@ class Subscriber:
     async def _request(self, action: SubscriptionAction, channel: str, symbols: Sequence[str]) -> None:
         """Send it, if there is a connection; otherwise the next one asks for all that is wanted then."""
         if self._foreign is None:
-            self._request_numbered(action, channel, symbols)
+            for request in self._venue.codec.subscription_requests(action.value, channel, symbols, int(time.time()), self._next_id):
+                await self._send([request.message], request)
+            self._check_later()
             return
         messages = await self._foreign.create_subscription_messages(action, symbols, [channel])
-        self._send(messages, [SubscriptionRequest(action.value, channel, tuple(symbols), {})])
+        await self._send(messages, SubscriptionRequest(action.value, channel, tuple(symbols), {}))
 
-    def _request_numbered(self, action: SubscriptionAction, channel: str, symbols: Sequence[str]) -> None:
-        next_id = self._subscriptions.next_id
-        requests = self._venue.codec.subscription_requests(action.value, channel, symbols, int(time.time()), next_id)
-        self._send([request.message for request in requests], requests)
-        self._check_later()
-
-    def _send(self, messages: Sequence[Mapping[str, Any]], requests: Sequence[SubscriptionRequest]) -> None:
+    async def _send(self, messages: Sequence[Mapping[str, Any]], request: SubscriptionRequest) -> None:
         connection = self._connection()
-        if connection is not None and connection.is_open:
-            for message in messages:
-                connection.send_text(encoded(message))
-            self._subscriptions.asked(requests, asyncio.get_running_loop().time())
+        for message in messages:
+            if connection is not None and connection.is_open:
+                await self._turn()
+            if connection is None or not connection.is_open:
+                return
+            connection.send_text(encoded(message))
+        if request.action == SubscriptionAction.SUBSCRIBE.value:
+            self._used += len(request.symbols)
+        self._subscriptions.asked([request], asyncio.get_running_loop().time())
+
+    def _soon(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Send in a task of its own: for those who must only take note."""
+        task = asyncio.get_running_loop().create_task(sending)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask_again(self, action: SubscriptionAction, channel: str, symbols: Sequence[str]) -> None:
+        async with self._sending:
+            await self._request(action, channel, symbols)
 
     def _wait_for(self, action: SubscriptionAction, keys: Iterable[Key]) -> Waiters:
         if self._foreign is not None:
@@ -212,7 +269,7 @@ class Subscriber:
                 self._unanswered[key] = self._unanswered.get(key, 0) + 1
             again = [symbol for channel, symbol in keys if self._unanswered[channel, symbol] < ASK_LIMIT]
             if again:
-                self._request_numbered(action, request.channel, again)
+                self._soon(self._ask_again(action, request.channel, again))
             given_up = [key for key in keys if key[1] not in again]
             if given_up:
                 symbols = [symbol for _, symbol in given_up]
@@ -225,11 +282,21 @@ class Subscriber:
 
 
 async def answers(waiters: Waiters) -> None:
-    """Wait for all; raises the first error once every one has its answer."""
-    if waiters:
-        await asyncio.wait(waiters)
-        for waiter in waiters:
-            waiter.result()
+    """Wait for all; raises the first error once every one has its answer. What was refused of one channel is one error."""
+    if not waiters:
+        return
+    await asyncio.wait(waiters)
+    refused: dict[str, list[SubscriptionRefused]] = {}
+    for waiter in waiters:
+        error = waiter.exception()
+        if isinstance(error, SubscriptionRefused):
+            refused.setdefault(error.channel, []).append(error)
+        elif error is not None:
+            raise error
+    for first, *others in refused.values():
+        symbols = dict.fromkeys(symbol for error in (first, *others) for symbol in error.symbols)
+        words = dict.fromkeys(error.words for error in (first, *others))
+        raise SubscriptionRefused(first.venue, first.channel, symbols, "; ".join(words), first.code)
 
 
 def _retrieved(waiter: asyncio.Future[None]) -> None:

@@ -30,20 +30,42 @@ class Stage(Enum):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A request that the venue answered; ``error`` is set where it refused."""
+    """The venue answered ``request`` for these ``symbols`` of it; ``error`` is set where it refused them for good.
+
+    With ``is_to_be_split`` it refused several together, of which one may be to blame: they are wanted again, fewer at a time.
+    """
 
     request: SubscriptionRequest
-    error: SubscriptionRefused | None
+    symbols: tuple[str, ...]
+    error: SubscriptionRefused | None = None
+    is_to_be_split: bool = False
+
+
+class RequestIds:
+    """Numbers for requests: 1 to ``most``, then again from 1. The connections of one venue share them."""
+
+    def __init__(self, most: int = 2**31 - 1) -> None:
+        self._most = most
+        self._last = 0
+
+    def __call__(self) -> int:
+        """The next."""
+        self._last = self._last % self._most + 1
+        return self._last
 
 
 class _Stream:
-    """One symbol of one channel; ``request`` is the last on this connection that asked for it, or, once it is LEAVING, for its end."""
+    """One symbol of one channel; ``request`` is the last on this connection that asked for it, or, once it is LEAVING, for its end.
 
-    __slots__ = ("request", "stage")
+    ``most`` streams may be asked for together with it, so many at first, fewer once a request with it was refused.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("most", "request", "stage")
+
+    def __init__(self, most: int) -> None:
         self.stage = Stage.WANTED
         self.request: SubscriptionRequest | None = None
+        self.most = most
 
 
 class Subscriptions:
@@ -53,24 +75,23 @@ class Subscriptions:
     ``drop`` returned, and tells by ``asked`` what was sent.
     """
 
-    def __init__(self, venue_name: str, timeout_s: float, max_id: int = 2**31 - 1) -> None:
+    def __init__(self, venue_name: str, timeout_s: float, most_at_once: int = 100) -> None:
         self._venue = venue_name
         self._timeout_s = timeout_s
-        self._max_id = max_id
-        self._last_id = 0
+        self._most = most_at_once
         self._streams: dict[str, dict[str, _Stream]] = {}
         #: Requests without an answer, each with the time it was sent, oldest first.
         self._pending: list[tuple[float, SubscriptionRequest]] = []
 
     def __repr__(self) -> str:
-        counts = Counter(stream.stage for _, _, stream in self._all())
+        counts = self.stages
         stages = " ".join(f"{stage.value}={counts[stage]}" for stage in Stage)
         return f"<Subscriptions {self._venue} {stages} pending={len(self._pending)}>"
 
-    def next_id(self) -> int:
-        """A number for the next request: 1 to ``max_id``, then again from 1."""
-        self._last_id = self._last_id % self._max_id + 1
-        return self._last_id
+    @property
+    def stages(self) -> Counter[Stage]:
+        """How many streams are how far."""
+        return Counter(stream.stage for _, _, stream in self._all())
 
     def stage(self, channel: str, symbol: str) -> Stage | None:
         """How far ``symbol`` of ``channel`` has come; None when nobody wants it, nor its end."""
@@ -82,7 +103,7 @@ class Subscriptions:
         streams = self._streams.setdefault(channel, {})
         for symbol in symbols:
             if symbol not in streams or streams[symbol].stage is Stage.LEAVING:
-                streams[symbol] = _Stream()
+                streams[symbol] = _Stream(self._most)
 
     def drop(self, channel: str, symbols: Sequence[str]) -> list[str]:
         """These are no longer wanted; returns the symbols whose end must be asked for, because the venue was asked for them."""
@@ -100,6 +121,11 @@ class Subscriptions:
                 known.append(symbol)
         return known
 
+    def release(self, channel: str, symbols: Sequence[str]) -> None:
+        """These are no longer wanted, and the venue need not know: their channel's one subscription goes on for others."""
+        for symbol in symbols:
+            self._streams.get(channel, {}).pop(symbol, None)
+
     @property
     def is_waiting(self) -> bool:
         """Whether a request has no answer yet."""
@@ -109,13 +135,19 @@ class Subscriptions:
         """Channel and symbol of everything that is wanted, however far it has come."""
         return [(channel, symbol) for channel, symbol, stream in self._all() if stream.stage is not Stage.LEAVING]
 
-    def to_ask(self) -> dict[str, list[str]]:
-        """By channel, the symbols that are wanted and were not asked for on this connection, or not answered in time."""
-        wanted: dict[str, list[str]] = {}
+    def to_ask(self) -> list[tuple[str, list[str]]]:
+        """Channel and symbols of each request that is to be sent: what is wanted and was not asked for on this connection, or not answered
+        in time.
+        """
+        wanted: dict[tuple[str, int], list[str]] = {}
         for channel, symbol, stream in self._all():
             if stream.stage is Stage.WANTED:
-                wanted.setdefault(channel, []).append(symbol)
-        return wanted
+                wanted.setdefault((channel, stream.most), []).append(symbol)
+        return [
+            (channel, symbols[start : start + most])
+            for (channel, most), symbols in wanted.items()
+            for start in range(0, len(symbols), most)
+        ]
 
     def asked(self, requests: Sequence[SubscriptionRequest], at_s: float) -> None:
         """These requests were sent, at this monotonic time."""
@@ -132,21 +164,31 @@ class Subscriptions:
     def acknowledge(self, acknowledgement: Acknowledgement) -> Answer | None:
         """Find the request that is answered, by its number, else its payload, else its age; None when nobody asked.
 
-        A refusal ends the wish as well: the venue said no, and would again.
+        A refusal ends the wish as well: the venue said no, and would again. Only of several together it may have meant one.
         """
         request = self._answered(acknowledgement)
         if request is None:
             return None
-        self._pending = [entry for entry in self._pending if entry[1] is not request]
+        symbols = _named(request, acknowledgement)
+        is_whole = len(symbols) == len(request.symbols)
         error = None
+        is_to_be_split = False
         if acknowledgement.error is not None:
-            error = SubscriptionRefused(self._venue, request.channel, request.symbols, acknowledgement.error, acknowledgement.error_code)
+            is_to_be_split = is_whole and len(symbols) > 1 and request.action == "subscribe"
+            if not is_to_be_split:
+                error = SubscriptionRefused(self._venue, request.channel, symbols, acknowledgement.error, acknowledgement.error_code)
         for symbol, stream in self._waiting_for(request):
-            if error is not None or stream.stage is Stage.LEAVING:
+            if symbol not in symbols:
+                continue
+            if is_to_be_split and stream.stage is not Stage.LEAVING:
+                stream.stage, stream.request, stream.most = Stage.WANTED, None, (len(symbols) + 1) // 2
+            elif error is not None or stream.stage is Stage.LEAVING:
                 del self._streams[request.channel][symbol]
             elif stream.stage is Stage.ASKED:
                 stream.stage = Stage.ACKNOWLEDGED
-        return Answer(request, error)
+        if is_whole or not any(stream.stage in (Stage.ASKED, Stage.LEAVING) for _, stream in self._waiting_for(request)):
+            self._pending = [entry for entry in self._pending if entry[1] is not request]
+        return Answer(request, symbols, error, is_to_be_split)
 
     def flowing(self, channel: str, symbol: str) -> None:
         """Data came; ``channel`` is without its option, so that data of one option counts for all options of its channel."""
@@ -171,7 +213,9 @@ class Subscriptions:
         unanswered = [request for _, request in self._pending]
         self._pending = []
         for channel, streams in self._streams.items():
-            self._streams[channel] = {symbol: _Stream() for symbol, stream in streams.items() if stream.stage is not Stage.LEAVING}
+            self._streams[channel] = {
+                symbol: _Stream(self._most) for symbol, stream in streams.items() if stream.stage is not Stage.LEAVING
+            }
         return unanswered
 
     def _all(self) -> Iterator[tuple[str, str, _Stream]]:
@@ -194,6 +238,14 @@ class Subscriptions:
             elif oldest_alike is None and _is_alike(request, answer):
                 oldest_alike = request
         return oldest_alike
+
+
+def _named(request: SubscriptionRequest, answer: Acknowledgement) -> tuple[str, ...]:
+    """The symbols of ``request`` that ``answer`` is for: those it names, or all."""
+    named = set(answer.payload)
+    if not named or len(request.payload) != len(request.symbols) or not named < set(request.payload):
+        return request.symbols
+    return tuple(symbol for symbol, item in zip(request.symbols, request.payload, strict=True) if item in named)
 
 
 def _is_alike(request: SubscriptionRequest, answer: Acknowledgement) -> bool:

@@ -99,12 +99,13 @@ async def connect(
     clock: Clock,
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    may_read: Callable[[], bool] | None = None,
     resolve: Resolve | None = None,
 ) -> Transport:
     """Open a WebSocket, within ``settings.open_timeout_s``.
 
     The host's addresses are tried in turn, each with its share of the time. Frames may come, and ``on_loss`` may be called, before this
-    returns; nothing is called once it has raised.
+    returns; nothing is called once it has raised. ``may_read`` as in ``link.Connect``.
 
     Raises SecurityFailed, HandshakeRefused, HandshakeDeferred or another ConnectFailed; SettingsError where ``url`` or ``headers`` cannot
     be used. A ``ssl_context`` given is used as it is.
@@ -119,7 +120,7 @@ async def connect(
     addresses = await _resolved(parts, where, resolve or _look_up, deadline)
     failures = []
     for index, (family, address) in enumerate(addresses):
-        websocket = _WebSocket(where, on_frame, on_loss, settings, clock)
+        websocket = _WebSocket(where, on_frame, on_loss, settings, clock, may_read)
         share_s = (deadline - loop.time()) / (len(addresses) - index)
         try:
             await websocket.open(url, family, address, headers, context, share_s)
@@ -240,6 +241,7 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         "_loss",
         "_lost",
         "_max_bytes",
+        "_may_read",
         "_on_frame",
         "_on_loss",
         "_parts",
@@ -256,10 +258,19 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         "_ws",
     )
 
-    def __init__(self, where: str, on_frame: OnFrame, on_loss: OnLoss, settings: TransportSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        where: str,
+        on_frame: OnFrame,
+        on_loss: OnLoss,
+        settings: TransportSettings,
+        clock: Clock,
+        may_read: Callable[[], bool] | None = None,
+    ) -> None:
         self._where = where
         self._on_frame = on_frame
         self._on_loss = on_loss
+        self._may_read = may_read
         self._clock = clock
         self._max_bytes = settings.max_message_bytes
         self._close_timeout_s = settings.close_timeout_s
@@ -414,6 +425,10 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._heard_ns = self._clock.monotonic_ns()
         self._received_ns = self._heard_ns + self._clock.offset_ns
+        if self._may_read is not None and not self._may_read() and self._ws is not None:
+            self._loss = self._loss or Loss(LossCause.ASLEEP)
+            self.abort()
+            return
         self._tail = -1
         self._inner.buffer_updated(nbytes)
         if self._tail < 0:

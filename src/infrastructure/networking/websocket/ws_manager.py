@@ -1,50 +1,64 @@
-"""A venue's connection and its wiring: connect, log in, subscribe, repair, reconnect, switch, close. It is not in a frame's way."""
+"""A venue's connections and their wiring: spread streams over them, switch, apply, close. It is not in a frame's way."""
 
 import asyncio
-import inspect
 import random
 import ssl
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from functools import partial
+from itertools import count
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
 from infrastructure.book_sync import Request
-from infrastructure.clock import Clock
+from infrastructure.clock import Clock, WallWatch, Watch
 from infrastructure.errors import (
     AwaitedInsideCallback,
-    ConnectFailed,
-    GaveUp,
-    HandshakeRefused,
+    DecodeError,
     NotConnected,
+    RequestFailed,
     SettingsError,
+    SubscriptionRefused,
+    SubscriptionUnanswered,
     TickrailError,
+    UnknownSymbol,
 )
 from infrastructure.events import Architecture
+from infrastructure.freshness import Finding, Freshness, Mute, Step
+from infrastructure.instruments import Instrument
+from infrastructure.limits import Limiter
 from infrastructure.networking.address import shown
 from infrastructure.networking.http import Rest
 from infrastructure.networking.websocket import transport
-from infrastructure.networking.websocket.connection import Connection, Fact, Phase
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
-from infrastructure.networking.websocket.link import Connect, Loss
-from infrastructure.networking.websocket.marker import Marker, Switch, SwitchReceipt
+from infrastructure.networking.websocket.link import Connect, Loss, RestInterface
+from infrastructure.networking.websocket.marker import Marker, Switch, Switches, SwitchReceipt
 from infrastructure.networking.websocket.pipeline import LaneType, Pipeline, architecture_named
-from infrastructure.networking.websocket.reconnect import Again, GiveUp, Reconnection
-from infrastructure.networking.websocket.repairs import Repairs
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
+from infrastructure.networking.websocket.shard import Common, Shard, retrieved, run_foreign
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
-from infrastructure.networking.websocket.strategies.interfaces import (
-    ConnectionContext,
-    ConnectionHandler,
-    ConnectionState,
-    MessageHandler,
+from infrastructure.networking.websocket.strategies.interfaces import ConnectionHandler, ConnectionState, MessageHandler
+from infrastructure.networking.websocket.subscriber import Key, answers, encoded, without_option
+from infrastructure.networking.websocket.subscriptions import RequestIds, Stage
+from infrastructure.session import Session
+from infrastructure.venue import Acknowledgement, Rate, Venue, check_symbol
+
+#: What may be done at once of so many a minute.
+SNAPSHOT_BURST, CONNECT_BURST = 5, 5
+#: An instrument list is read again for a symbol that it does not have, but not more often than this.
+LIST_AGE_S = 60.0
+
+#: Of several connections the manager is in the first of these states that one of them is in.
+_WORST_FIRST = (
+    ConnectionState.ERROR,
+    ConnectionState.RECONNECTING,
+    ConnectionState.CONNECTING,
+    ConnectionState.DISCONNECTED,
+    ConnectionState.CONNECTED,
 )
-from infrastructure.networking.websocket.subscriber import Key, Subscriber, Waiters, answers, encoded, without_option
-from infrastructure.session import Emission, Session
-from infrastructure.venue import Venue
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -56,16 +70,16 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class WebSocketManager(Pipeline):
-    """Streams one exchange through either architecture over one live connection, and keeps it alive.
+    """Streams one exchange through either architecture over live connections, as many as its limits ask for, and keeps them alive.
 
     ``config`` is an ExchangeSettings, as ``exchange_settings(...)`` makes them. Called as before, with ``strategies``, a
-    ``message_handler`` and a ``connection_handler``, frames go to that strategy set; of its connection strategy the context, the policy
-    and the classification are read, ``authenticate`` and ``handle_heartbeat`` run with ``websocket`` set to an object that has ``send``
-    and ``state``, and its ``connect`` is never called. ``manager_config`` replaces single settings. ``handler`` takes the frames of the
-    direct architecture. ``architecture`` and ``use_direct_handling`` say the same; without either, a strategy set that was given is used,
-    else what the settings say.
+    ``message_handler`` and a ``connection_handler``, frames go to that strategy set over one connection; of its connection strategy the
+    context, the policy and the classification are read, ``authenticate`` and ``handle_heartbeat`` run with ``websocket`` set to an object
+    that has ``send`` and ``state``, and its ``connect`` is never called. ``manager_config`` replaces single settings. ``handler`` takes the
+    frames of the direct architecture. ``architecture`` and ``use_direct_handling`` say the same; without either, a strategy set that was
+    given is used, else what the settings say. Managers that are given the same ``limiter`` share the limits of the hosts they share.
 
-    ``connect``, ``clock`` and ``chance`` can be given for tests.
+    ``connect``, ``rest``, ``clock`` and ``chance`` can be given for tests.
     """
 
     def __init__(
@@ -81,7 +95,9 @@ class WebSocketManager(Pipeline):
         use_direct_handling: bool | None = None,
         adapted: bool = False,
         ssl_context: ssl.SSLContext | None = None,
+        limiter: Limiter | None = None,
         connect: Connect = transport.connect,
+        rest: RestInterface | None = None,
         clock: Clock | None = None,
         chance: random.Random | None = None,
         lane_type: LaneType = Lane,
@@ -90,55 +106,54 @@ class WebSocketManager(Pipeline):
         settings = _replaced(settings, manager_config or {})
         first = _first_architecture(architecture, use_direct_handling, strategies is not None, settings.architecture)
         self.settings = _replaced(settings, {"architecture": first})
-        venue = settings.venue
+        venue = settings.venue.fresh()
         self._foreign = strategies
-        self._strategies = strategies or strategy_set(venue)
         #: Whether frames go past the session, and with them the answers to subscriptions.
         self._is_opaque = strategies is not None or message_handler is not None
         self._ssl_context = ssl_context
         self._connect = connect
         self._chance = chance or random.Random()
-        self._rest = Rest(
-            settings.rest_address, per_minute=settings.snapshots_per_minute, ssl_context=ssl_context, chance=self._chance, clock=clock
-        )
-        self._subscriber = Subscriber(
-            venue,
-            self._strategies.subscription_strategy if self._is_opaque else None,
-            settings.subscribe_timeout_s,
-            self._asking,
-            lambda error, channel: self._report("unanswered", str(error), channel),
-        )
-        self._repairs = Repairs(venue, self._rest, self._in_lane, self._subscriber, settings.subscribe_timeout_s, self._chance)
+        clock = clock or Clock()
+        self._limiter = limiter or Limiter(clock.monotonic_ns, self._chance)
+        self._rest = rest or _rest_of(self.settings, self._limiter, clock, self._chance, ssl_context)
         self._connection_handler = connection_handler
         self._states: deque[ConnectionState] = deque()
         self._state = ConnectionState.DISCONNECTED
         self._channels: tuple[str, ...] = ()
-        self._connection: Connection | None = None
-        self._reconnection: Reconnection | None = None
+        self._shards: list[Shard] = []
+        self._numbers = count(1)
+        self._shard_of: dict[Key, Shard] = {}
+        self._common: Common | None = None
+        self._connects_ended = 0
+        self._listed_at = 0.0
         self._announcer: asyncio.Task[None] | None = None
-        self._supervisor: asyncio.Task[None] | None = None
-        self._opened: asyncio.Future[None] | None = None
-        self._cut: Marker | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._gave_up = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._freshness = Freshness(settings.freshness, venue)
+        self._sleep_watch = Watch()
+        self._wall_watch = WallWatch()
+        #: Steps against mute streams that are being taken.
+        self._steps: set[asyncio.Task[None]] = set()
         self._applying = asyncio.Lock()
         #: Why the venue was given up, if it was.
         self.failure: TickrailError | None = None
-        self.connects = 0
-        self.last_loss: Loss | None = None
         super().__init__(
-            Session(venue, None, self._repair_soon, self._subscriber.answered, self._flowing),
+            Session(venue, None, self._repair_soon, self._answered, self._flowing),
             first,
             handler=handler or PublicWebSocketHandler(),
-            strategies=self._strategies,
+            strategies=strategies or strategy_set(venue),
             message_handler=message_handler,
             adapted=adapted,
             clock=clock,
             lane_type=lane_type,
-            lane_settings={"high_water": settings.high_water, "pause": self._pause, "resume": self._resume},
         )
+        self._callbacks.on_blocked = lambda: self._sleep_watch.rest(self._clock.elapsed_ns())
+        self._add_lane(high_water=settings.high_water)
 
     def __repr__(self) -> str:
-        return f"<WebSocketManager {self.venue.name} {self.architecture.value} {self._state.value} {self._subscriber!r}>"
+        held = f"connections={len(self._shards)} " + " ".join(f"{stage.value}={self._stages[stage]}" for stage in Stage)
+        return f"<WebSocketManager {self.venue.name} {self.architecture.value} {self._state.value} {held}>"
 
     async def __aenter__(self) -> Self:
         is_open = False
@@ -155,53 +170,95 @@ class WebSocketManager(Pipeline):
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection is, in the words of the old interface."""
+        """Where the connections are, in the words of the old interface: the least advanced counts."""
         return self._state
 
     @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """What the venue trades, by unified symbol, as its list says; empty until the manager is opened."""
+        return self.venue.symbols.instruments
+
+    @property
+    def connects(self) -> int:
+        """How many connections have been opened so far."""
+        return self._connects_ended + sum(shard.connects for shard in self._shards)
+
+    @property
+    def last_loss(self) -> Loss | None:
+        """How the connection that was lost last ended; of several connections, one of them."""
+        return next((shard.last_loss for shard in reversed(self._shards) if shard.last_loss is not None), None)
+
+    @property
+    def connections(self) -> int:
+        """Over how many connections the streams are spread."""
+        return len(self._shards)
+
+    @property
     def lag_ns(self) -> int:
-        """How long ago the frame that is handled next was received; 0 when none waits."""
-        return self._lane.lag_ns
+        """How long ago the frame that is handled next was received; 0 when none waits. Of several connections, the longest."""
+        return max((lane.lag_ns for lane in self._lanes), default=0)
 
     def is_connected(self) -> bool:
-        """Whether the connection is open."""
-        return self._connection is not None and self._connection.is_open
+        """Whether every connection is open."""
+        return bool(self._shards) and all(shard.is_connected for shard in self._shards)
 
-    async def initialize(self, symbols: Collection[str] | None = None, default_channels: Sequence[str] | None = None) -> None:
+    async def initialize(
+        self, symbols: Collection[str] | None = None, default_channels: Sequence[str] | None = None, *, partial_streams: bool = False
+    ) -> None:
         """Connect and subscribe ``symbols`` to ``default_channels``, those of the settings if not given; returns when all is acknowledged.
 
-        Raises what keeps the first connection from opening (ConnectFailed), SubscriptionRefused with the venue's words, or
-        SubscriptionUnanswered.
+        Raises what keeps the first connection from opening (ConnectFailed) or the instrument list from being read (RequestFailed). Streams
+        that cannot be had raise UnknownSymbol, SubscriptionRefused with the venue's words, or SubscriptionUnanswered, after all others have
+        been subscribed: whoever catches it goes on with those. With ``partial_streams`` it is told as an error event,
+        unless nothing is left.
         """
-        if self._supervisor is not None or self._closing is not None:
-            raise SettingsError("the manager was opened or closed before; one manager is one connection's life")
+        if self._common is not None or self._closing is not None:
+            raise SettingsError("the manager was opened or closed before; one manager is one life of its connections")
         self._channels = self._channel_names(default_channels)
         symbols = self.settings.symbols if symbols is None else tuple(symbols)
+        keys = _streams(self._channels, symbols)
+        self._refuse_second_options(keys)
         self.settings = _replaced(self.settings, {"symbols": symbols, "channels": self._channels})
         policy = self.settings.reconnect if self._foreign is None else _policy_of(self._foreign, self.settings.reconnect)
-        self._reconnection = Reconnection(self.venue.name, policy, self._chance)
-        waiters = self._wanted(_streams(self._channels, symbols))
-        self._opened = opened = asyncio.get_running_loop().create_future()
-        self._supervisor = asyncio.get_running_loop().create_task(self._supervise(opened))
-        self._supervisor.add_done_callback(self._supervised)
-        has_opened = False
+        self._common = Common(
+            self.settings,
+            self._session,
+            self._rest,
+            self._limiter,
+            self._limit_connects(),
+            self._connect,
+            self._clock,
+            self._chance,
+            self._ssl_context,
+            policy,
+            RequestIds(),
+            asyncio.Event(),
+        )
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        opened = self._add_shard(may_fail_first=True).opened
+        listing = asyncio.get_running_loop().create_task(self._list_instruments())
+        listing.add_done_callback(retrieved)
         try:
             await opened
-            has_opened = True
+            await listing
         finally:
-            if not has_opened:
-                self._subscriber.close()
-        await answers(waiters)
+            listing.cancel()
+        try:
+            await self._subscribe(keys)
+        except (UnknownSymbol, SubscriptionRefused, SubscriptionUnanswered) as error:
+            stages = self._stages
+            if not partial_streams or not (stages[Stage.ACKNOWLEDGED] or stages[Stage.FLOWING]):
+                raise
+            if not isinstance(error, SubscriptionRefused):  # A refusal has been told with the venue's answer.
+                self._report("not subscribed", str(error))
 
     async def subscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
-        """Add streams; returns when the venue has acknowledged them. Raises as ``initialize``.
+        """Add streams; returns when the venue has acknowledged them. Raises as ``initialize``, after all that can be had are subscribed.
 
-        While the connection is down they wait for the next one.
+        While their connection is down they wait for the next one.
         """
         self._require_begun("subscribe()")
-        waiters = self._wanted(_streams(self._channel_names(channels), symbols))
-        await self._subscriber.ask()
-        await answers(waiters)
+        await self._subscribe(_streams(self._channel_names(channels), symbols))
 
     async def unsubscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
         """End streams; returns when the venue has acknowledged it. Their books can no longer be read, and no Gap is announced."""
@@ -209,12 +266,15 @@ class WebSocketManager(Pipeline):
         await self._end(_streams(self._channel_names(channels), symbols))
 
     async def send_message(self, message: Mapping[str, Any]) -> None:
-        """Send one JSON message. It is never sent again: after a reconnect only subscriptions are. Raises NotConnected."""
-        if self._connection is None:
+        """Send one JSON message over the first connection. It is never sent again: after a reconnect only subscriptions are. Raises
+        NotConnected.
+        """
+        connection = self._shards[0].connection if self._shards else None
+        if connection is None:
             raise NotConnected(self.venue.name)
-        self._connection.send_text(encoded(message))
+        connection.send_text(encoded(message))
 
-    def switch(self, architecture: Architecture | str, scope: str = "all") -> Switch:
+    def switch(self, architecture: Architecture | str, scope: str = "all") -> Switch | Switches:
         """Hand all later frames to ``architecture``; awaiting what this returns gives the receipt. ``scope``: ``all`` or ``public``.
 
         Inside a callback it may be called but not awaited.
@@ -226,7 +286,7 @@ class WebSocketManager(Pipeline):
         return marker
 
     async def apply(self, settings: ExchangeSettings) -> Applied:
-        """Go over to ``settings`` on the live connection: streams first, then the architecture. All of it, or an error and nothing.
+        """Go over to ``settings`` on the live connections: streams first, then the architecture. All of it, or an error and nothing.
 
         Only ``symbols``, ``channels`` and ``architecture`` can change while connected: anything else raises SettingsError. What was
         subscribed beside the settings stays. New streams that the venue refuses are an error as in ``subscribe``, and those that it took in
@@ -244,12 +304,10 @@ class WebSocketManager(Pipeline):
                 raise SettingsError(f"{', '.join(fixed)} cannot change on a live connection; open another manager")
             channels = self._channel_names(settings.channels)
             wanted = set(_streams(channels, settings.symbols))
-            added = sorted(wanted - self._subscriber.wanted)
+            added = sorted(wanted - self._wanted_now())
             ended = sorted(set(_streams(self._channel_names(now.channels), now.symbols)) - wanted)
-            waiters = self._wanted(added)
-            await self._subscriber.ask()
             try:
-                await answers(waiters)
+                await self._subscribe(added)
             except TickrailError:
                 await self._end_quietly(added)
                 raise
@@ -267,6 +325,7 @@ class WebSocketManager(Pipeline):
             "architecture": self.architecture.value,
             "use_direct_handling": self.architecture is Architecture.DIRECT,
             "connection_state": self._state.value,
+            "connections": self.connections,
             "connects": self.connects,
             "messages_received": frames.received,
             "messages_processed": frames.delivered + frames.control,
@@ -274,17 +333,17 @@ class WebSocketManager(Pipeline):
             "messages_shed": frames.shed,
             "queue_size": frames.in_flight,
             "lag_ns": self.lag_ns,
-            "reading_pauses": self._lane.pauses,
+            "reading_pauses": sum(lane.pauses for lane in self._lanes),
             "switches": self.switches,
             "architectures": {kind.value: msgspec.to_builtins(path) for kind, path in self.metrics().items()},
         }
 
     async def wait(self) -> None:
         """Wait until the manager is closed; raises what made it give up."""
-        if self._lane.is_current_task():
+        if self._is_inside():
             raise AwaitedInsideCallback("wait()")
-        if self._supervisor is not None:
-            await asyncio.wait([self._supervisor])
+        if self._common is not None:
+            await self._gave_up.wait()
         if self.failure is not None:
             raise self.failure
         if self._closing is not None:
@@ -297,159 +356,213 @@ class WebSocketManager(Pipeline):
         cancellation at the deadline is waited for a second more. Inside a callback it may be called but not awaited.
         """
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close(self._lane.close()))
-        return ManagerClosing(self._closing, self._lane)
+            handled = [lane.close() for lane in self._lanes]
+            self._closing = asyncio.get_running_loop().create_task(self._close(handled))
+        return ManagerClosing(self._closing, self._is_inside)
 
-    async def _supervise(self, opened: asyncio.Future[None]) -> None:
-        """Connect again and again; ends when the venue is given up."""
-        assert self._reconnection is not None
-        while True:
-            self._tell(ConnectionState.RECONNECTING if opened.done() else ConnectionState.CONNECTING)
-            failure = await self._live(opened)
-            if not opened.done():
-                # Trying again is for streams that have run; whoever opens one is told at once.
-                self._give_up(failure if isinstance(failure, ConnectFailed) else GaveUp(self.venue.name, str(failure)))
-                return
-            decision = self._reconnection.failed(failure, asyncio.get_running_loop().time())
-            if not isinstance(decision, GiveUp) and self._foreign is not None:
-                decision = await self._allowed(decision, failure)
-            if isinstance(decision, GiveUp):
-                self._give_up(decision.error)
-                return
-            await asyncio.sleep(decision.delay_s)
+    def shard_changed(self) -> None:
+        """A connection is in another state."""
+        states = {shard.state for shard in self._shards}
+        self._tell(next(state for state in _WORST_FIRST if state in states))
 
-    def _supervised(self, task: asyncio.Task[None]) -> None:
-        """An error of our own in the supervisor ends the venue, and is not lost."""
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            if self._connection is not None:
-                self._connection.abort()
-            self._give_up(error if isinstance(error, TickrailError) else GaveUp(self.venue.name, f"{type(error).__name__}: {error}"))
-
-    async def _live(self, opened: asyncio.Future[None]) -> Loss | ConnectFailed:
-        """One connection, from the attempt to its end."""
-        self._connection = connection = Connection(self.venue.name)
-        strategy = self._strategies.connection_strategy
-        strategy.websocket = connection
-        context = await self._run_foreign("connection context", strategy.create_connection_context)
-        if context is None:
-            return ConnectFailed(self.venue.name, "the connection strategy gave no connection context")
-        url = self.settings.websocket_url or context.url
-        handled = self._lane.delivered
-        try:
-            await connection.open(
-                self._connect,
-                url,
-                self._lane.deliver,
-                settings=self.settings.transport,
-                clock=self._clock,
-                headers=context.headers,
-                ssl_context=self._ssl_context,
-            )
-        except ConnectFailed as error:
-            self._report("connect", str(error))
-            return error
-        opened_at = asyncio.get_running_loop().time()
-        self.connects += 1
-        if self._lane.is_paused:
-            connection.pause()
-        heartbeat = asyncio.create_task(self._heartbeat(connection, context))
-        try:
-            if context.auth_required and connection.is_open and not await self._log_in(connection) and connection.is_open:
-                await connection.close()
-                return HandshakeRefused(shown(url), "the connection strategy could not authenticate")
-            if self._cut is not None:
-                await self._cut  # The frames of the last connection are handled first: their answers are not of this one.
-            self._tell(connection.state)
-            if connection.is_open:
-                connection.learn(Fact.ASKED)
-                await self._run_foreign("subscription messages", self._subscriber.ask)
-            if not opened.done():
-                opened.set_result(None)
-            loss = await connection.end()
-        finally:
-            heartbeat.cancel()
-        self.last_loss = loss
-        self._cut = self._lane.call("cut", partial(self._lost, loss))
-        self._tell(connection.state)
-        flowing_at = connection.flowing_at
-        if flowing_at is None and self._is_opaque and self._lane.delivered > handled:
-            flowing_at = opened_at  # What a foreign set reads is its own affair; that it read something is all that can be known.
-        if flowing_at is not None and self._reconnection is not None:
-            self._reconnection.data_flows(flowing_at)
-        return loss
-
-    def _lost(self, loss: Loss) -> list[Emission]:
-        """In the lane, after the last frame of the connection."""
-        self._subscriber.disconnected()
-        self._repairs.cancel()
-        code = None if loss.code is None else str(loss.code)
-        return [*self._session.report("disconnected", str(loss), code=code), *self._session.disconnect()]
-
-    async def _log_in(self, connection: Connection) -> bool:
-        """Whether it is done; not if the connection is lost meanwhile, or it takes longer than opening one may."""
-        connection.learn(Fact.LOGIN)
-        login = asyncio.create_task(self._run_foreign("authenticate", self._strategies.connection_strategy.authenticate))
-        end = asyncio.create_task(connection.end())
-        try:
-            await asyncio.wait([login, end], timeout=self.settings.transport.open_timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            return login.done() and bool(login.result())
-        finally:
-            login.cancel()
-            end.cancel()
-
-    async def _heartbeat(self, connection: Connection, context: ConnectionContext) -> None:
-        while context.ping_interval:  # 0 or None: none is wanted
-            await asyncio.sleep(context.ping_interval)
-            if connection.is_open:
-                await self._run_foreign("heartbeat", self._strategies.connection_strategy.handle_heartbeat)
-
-    async def _run_foreign(self, what: str, function: Callable[..., Any], *arguments: object) -> Any:
-        """Call what is not ours, plain or ``async``, in a task of its own: what it raises is told as an error, and None returned."""
-        task = asyncio.create_task(_called(function, *arguments))
-        try:
-            await asyncio.wait([task])
-        finally:
-            task.cancel()
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._report(what, f"{type(error).__name__}: {error}")
-            return None
-        return None if task.cancelled() else task.result()
-
-    async def _allowed(self, again: Again, failure: Loss | ConnectFailed) -> Again | GiveUp:
-        """``again``, unless the customer's strategy is against it; one that raises has no opinion."""
-        assert self._foreign is not None
-        strategy, error = self._foreign.connection_strategy, ConnectionError(str(failure))
-        if await self._run_foreign("should_reconnect", strategy.should_reconnect, error) in (True, None):
-            return again
-        label = await self._run_foreign("classify_error", strategy.classify_error, error)
-        return GiveUp(GaveUp(self.venue.name, f"the connection strategy does not connect again after {label}: {failure}"))
-
-    def _give_up(self, error: TickrailError) -> None:
+    def shard_gave_up(self, error: TickrailError) -> None:
+        """A connection is not tried again; a venue with a part of its streams is not whole, so this ends it."""
+        if self.failure is not None:
+            return
         self.failure = error
         self._tell(ConnectionState.ERROR)
         self._report("gave up", str(error))
-        if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(error)
-        self._subscriber.give_up(error)
+        for shard in self._shards:
+            shard.subscriber.give_up(error)
+            if shard.state is not ConnectionState.ERROR:
+                shard.stop(error)
+                if shard.connection is not None:
+                    shard.connection.abort()
+        self._gave_up.set()
 
-    def _wanted(self, keys: Collection[Key]) -> Waiters:
-        waiters = self._subscriber.want(keys)
-        for channel, symbol in keys:
-            self._session.readmit(without_option(channel), symbol)
-        return waiters
+    def streams_of(self, shard: Shard) -> set[Key] | None:
+        """What is lost with the connection of ``shard``; None: everything, because there is no other."""
+        return None if len(self._shards) == 1 else shard.streams
+
+    def may_read(self) -> bool:
+        """What is read first after the program stood still is of before, and so is every book: all connections end, and begin anew."""
+        slept_ns = self._sleep_watch.observe(self._clock.elapsed_ns())
+        if slept_ns is None:
+            return True
+        self._report("asleep", f"this program stood still for {slept_ns / 1e9:.1f} s; every connection is opened anew")
+        for shard in self._shards:
+            if shard.connection is not None:
+                shard.connection.abort()
+        return False
+
+    async def _watch(self) -> None:
+        """Look after the clocks and after streams that have gone silent."""
+        while self.failure is None:
+            await asyncio.sleep(self.settings.freshness.tick_s)
+            self.may_read()
+            moved_ns = self._wall_watch.observe(self._clock.drift_ns())
+            if moved_ns is not None:
+                self._report("clock", f"the system's clock was moved by {moved_ns / 1e9:+.1f} s; received_ns keeps the one it began with")
+            for finding in self._freshness.judge(self._clock.now_ns(), self._session.streams(), self._judged()):
+                self._found(finding)
+
+    def _judged(self) -> dict[Key, int]:
+        """The streams whose silence would mean something: agreed to, on an open connection of which nothing waits for long."""
+        return {
+            key: shard.number
+            for shard in self._shards
+            if shard.is_connected and not shard.lane.is_paused and shard.lane.lag_ns < self.settings.freshness.tick_s * 1e9
+            for key in shard.subscriber.settled()
+        }
+
+    def _found(self, finding: Finding) -> None:
+        """Tell of a stream that is mute, degraded or well again, and take the step against its silence."""
+        channel, symbol = finding.key
+        shard = self._of_stream(channel, symbol)
+        if shard is None:
+            return
+        if not isinstance(finding, Mute):
+            shard.in_lane(Session.report, finding.kind, str(finding), channel, symbol)
+            return
+        shard.in_lane(Session.silence, channel, symbol, str(finding))
+        if finding.step is Step.RECONNECT and shard.connection is not None:
+            shard.connection.abort()
+            return
+        room = shard.subscriber.room
+        is_moved = finding.step is Step.MOVE or (room is not None and room < 1)
+        step = self._move(shard, channel, symbol) if is_moved else shard.subscriber.renew(channel, symbol)
+        task = asyncio.get_running_loop().create_task(step)
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+
+    async def _move(self, shard: Shard, channel: str, symbol: str) -> None:
+        """Let another connection carry a stream."""
+        keys = [(name, symbol) for name in shard.subscriber.names_of(channel, symbol)]
+        try:
+            await shard.subscriber.end(keys)
+        except TickrailError:
+            pass  # That there was no answer has been told as an event.
+        if self._closing is not None or self.failure is not None:
+            return
+        others = {other: other.subscriber.room for other in self._shards if other is not shard}
+        target = next((other for other, room in others.items() if room is None or room >= len(keys)), None) or self._add_shard()
+        self._shard_of |= dict.fromkeys(keys, target)
+        target.subscriber.want(keys)
+        await target.subscriber.ask()
+
+    def _add_shard(self, *, may_fail_first: bool = False) -> Shard:
+        assert self._common is not None
+        shard = Shard(
+            next(self._numbers),
+            self._common,
+            self,
+            self._foreign or strategy_set(self.venue),
+            self._add_lane(high_water=self.settings.high_water) if self._shards else self._lanes[0],
+            is_foreign=self._foreign is not None,
+            is_opaque=self._is_opaque,
+            may_fail_first=may_fail_first,
+        )
+        self._shards.append(shard)
+        return shard
+
+    async def _subscribe(self, keys: Sequence[Key]) -> None:
+        """Subscribe all that can be had; raises the first error once everything has its answer."""
+        assert self._common is not None
+        known, unknown = await self._known(keys)
+        self._refuse_second_options(known)
+        shards = self._placed(known)
+        waiters = [waiter for shard, its in shards.items() for waiter in shard.subscriber.want(its)]
+        for channel, symbol in known:
+            name, _, option = channel.partition(":")
+            self._session.readmit(name, symbol, option)
+        if self._common.symbols_are_known.is_set():
+            await asyncio.gather(*(shard.subscriber.ask() for shard in shards))
+        else:
+            self._common.symbols_are_known.set()  # The connections wait for it, and ask themselves.
+            await self._shards[0].has_asked.wait()
+        await answers(waiters)
+        if unknown is not None:
+            raise unknown
+
+    async def _known(self, keys: Sequence[Key]) -> tuple[list[Key], UnknownSymbol | None]:
+        """The streams whose symbols the venue lists, and what is wrong with the first of the others."""
+        for _, symbol in keys:
+            check_symbol(symbol)
+        symbols = self.venue.symbols
+        if not symbols.instruments:
+            return list(keys), None
+        if any(symbol not in symbols.instruments for _, symbol in keys) and time.monotonic() - self._listed_at > LIST_AGE_S:
+            await self._list_instruments()
+        unknown = [symbol for _, symbol in keys if symbol not in symbols.instruments]
+        error = None
+        if unknown:
+            many = f"; {', '.join(dict.fromkeys(unknown))} are not" if len(set(unknown)) > 1 else ""
+            error = UnknownSymbol(unknown[0], f"one of the {len(symbols.instruments)} instruments of {self.venue.name}{many}")
+        return [key for key in keys if key[1] not in unknown], error
+
+    def _placed(self, keys: Sequence[Key]) -> dict[Shard, list[Key]]:
+        """Give each stream its connection: the one it has, else the first with room, else another."""
+        placed: dict[Shard, list[Key]] = {}
+        rooms = {shard: shard.subscriber.room for shard in self._shards}
+        for key in keys:
+            shard = self._shard_of.get(key)
+            if shard is None or shard not in rooms or key not in shard.subscriber.wanted:
+                shard = next((shard for shard, room in rooms.items() if room is None or room > 0), None)
+                if shard is None:
+                    shard = self._add_shard()
+                    rooms[shard] = shard.subscriber.room
+                room = rooms[shard]
+                rooms[shard] = None if room is None else room - 1
+                self._shard_of[key] = shard
+            placed.setdefault(shard, []).append(key)
+        return placed
+
+    def _refuse_second_options(self, keys: Sequence[Key]) -> None:
+        """A book channel with two options for one symbol would be two books under one name."""
+        options: dict[Key, str] = {}
+        for channel, symbol in (*self._wanted_now(), *keys):
+            name = without_option(channel)
+            if name in self.venue.book_channels and options.setdefault((name, symbol), channel) != channel:
+                both = f"{channel} and {options[name, symbol]}"
+                raise SettingsError(f"{symbol} is wanted of {both}; a book channel takes one option for each symbol")
+
+    async def _list_instruments(self) -> None:
+        """Read the venue's instrument list. A customer's own strategies do without where there is none."""
+        venue = self.venue
+        try:
+            try:
+                body = await self._rest.get(venue.instruments_path, {})
+                venue.symbols.load(venue.codec.decode_instruments(body))
+            except DecodeError as error:
+                raise RequestFailed(shown(self.settings.rest_address + venue.instruments_path), str(error)) from None
+        except RequestFailed as error:
+            if not self._is_opaque:
+                raise
+            self._report("instruments", str(error))
+        self._listed_at = time.monotonic()
 
     async def _end(self, keys: Collection[Key]) -> None:
         """Unsubscribe what is no longer wanted, and forget it."""
+        by_shard: dict[Shard, list[Key]] = {}
+        for key in keys:
+            shard = self._shard_of.get(key)
+            if shard is not None:
+                by_shard.setdefault(shard, []).append(key)
         try:
-            await self._subscriber.end(keys)
+            results = await asyncio.gather(*(shard.subscriber.end(its) for shard, its in by_shard.items()), return_exceptions=True)
+            for result in results:
+                if result is not None:
+                    raise result
         finally:
             # A stream that is wanted again by now, or with another option, goes on.
-            kept = {(without_option(channel), symbol) for channel, symbol in self._subscriber.wanted}
-            for channel, symbol in sorted({(without_option(channel), symbol) for channel, symbol in keys} - kept):
-                self._repairs.end(channel, symbol)
-                await self._in_lane(Session.forget, channel, symbol)
+            kept = {(without_option(channel), symbol) for channel, symbol in self._wanted_now()}
+            for shard, its in by_shard.items():
+                for channel, symbol in sorted({(without_option(channel), symbol) for channel, symbol in its} - kept):
+                    shard.repairs.end(channel, symbol)
+                    await shard.in_lane(Session.forget, channel, symbol)
+            for shard in by_shard:
+                if shard is not self._shards[0] and not shard.subscriber.wanted:
+                    await self._retire(shard)
 
     async def _end_quietly(self, keys: Sequence[Key]) -> None:
         """As ``_end``; that the venue did not answer, or refused, has been told as an event."""
@@ -458,59 +571,91 @@ class WebSocketManager(Pipeline):
         except TickrailError:
             pass
 
-    def _asking(self) -> Connection | None:
-        """The connection, once it may be asked for streams: logged in, and behind the end of the one before."""
-        connection = self._connection
-        return connection if connection is not None and connection.phase in (Phase.SUBSCRIBING, Phase.FLOWING) else None
+    async def _retire(self, shard: Shard) -> None:
+        """End a connection that has no streams any more."""
+        if shard not in self._shards or self._closing is not None:
+            return
+        self._shards.remove(shard)
+        self._connects_ended += shard.connects
+        shard.stop(NotConnected(self.venue.name))
+        if shard.connection is not None:
+            await shard.connection.close()
+        await shard.lane.close()
+        shard.forget()
+        self._end_lane(shard.lane)
+        self._shard_of = {key: its for key, its in self._shard_of.items() if its is not shard}
+        self.shard_changed()
+
+    @property
+    def _stages(self) -> Counter[Stage]:
+        """How many streams are how far."""
+        return sum((shard.subscriber.stages for shard in self._shards), Counter())
+
+    def _wanted_now(self) -> set[Key]:
+        return set().union(*(shard.subscriber.wanted for shard in self._shards))
+
+    def _of_stream(self, channel: str, symbol: str) -> Shard | None:
+        """The connection of a stream whose channel is named without its option."""
+        return next((shard for shard in self._shards if shard.subscriber.names_of(channel, symbol)), None)
 
     def _repair_soon(self, request: Request) -> None:
-        if self._closing is None:
-            self._repairs.soon(request)
+        shard = self._of_stream(request.channel, request.symbol)
+        if shard is not None and self._closing is None:
+            shard.repairs.soon(request)
+
+    def _answered(self, answer: Acknowledgement) -> Collection[Key] | None:
+        for shard in self._shards:
+            agreed = shard.subscriber.answered(answer)
+            if agreed is not None:
+                return agreed.streams if agreed.is_final else None
+        return ()
 
     def _flowing(self, channel: str, symbol: str) -> None:
-        if self._connection is None or (self._cut is not None and not self._cut.is_done):
-            return  # A frame of the connection before, handled late.
-        self._subscriber.flowing(channel, symbol)
-        self._connection.learn(Fact.DATA)
+        shard = self._of_stream(channel, symbol)
+        if shard is None and len(self._shards) == 1:
+            shard = self._shards[0]  # Data that nobody asked for is a sign of life all the same.
+        if shard is not None:
+            shard.flowing(channel, symbol)
 
     def _channel_names(self, channels: Sequence[str] | None) -> tuple[str, ...]:
         """The venue's names of channels, those of ``initialize`` or the settings where none are given."""
         names = (self._channels or self.settings.channels) if channels is None else channels
         return tuple(dict.fromkeys(self.venue.channel_named(name) for name in names))
 
-    def _in_lane(self, action: Callable[..., Sequence[Emission]], *arguments: object) -> Marker:
-        """Run a method of the session between two frames."""
-        return self._lane.call(action.__name__, partial(action, self._session, *arguments))
+    def _limit_connects(self) -> tuple[str, str | None]:
+        key = ("connect", urlsplit(self.settings.address).netloc)
+        per_minute = self.settings.reconnect.connects_per_minute
+        self._limiter.limit(
+            key, self.venue.limits.connects if per_minute is None else Rate(CONNECT_BURST, CONNECT_BURST * 60.0 / per_minute)
+        )
+        return key
 
-    def _report(self, kind: str, text: str, channel: str | None = None) -> None:
-        self._in_lane(Session.report, kind, text, channel)
-
-    async def _close(self, handled: Marker) -> None:
+    async def _close(self, handled: Sequence[Marker]) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.close_deadline_s
-        connection = self._connection
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-        self._repairs.cancel()
-        # A cancellation would end the task of whoever waits, who did nothing wrong.
-        self._subscriber.give_up(NotConnected(self.venue.name))
-        self._subscriber.close()
-        if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(NotConnected(self.venue.name))
+        for task in (self._watching, *self._steps):
+            if task is not None:
+                task.cancel()
+        for shard in self._shards:
+            shard.stop(NotConnected(self.venue.name))
+        connections = [shard.connection for shard in self._shards if shard.connection is not None]
+        await self._rest.close()
         try:
             async with asyncio.timeout_at(deadline):
-                if connection is not None:
-                    await connection.close()
-                await self._rest.close()
+                await asyncio.gather(*(connection.close() for connection in connections))
                 if self._foreign is not None:
-                    await self._run_foreign("disconnect", self._foreign.connection_strategy.disconnect)
-                    await self._run_foreign("cleanup", self._foreign.connection_strategy.cleanup)
-                await handled
+                    await run_foreign(self._report, "disconnect", self._foreign.connection_strategy.disconnect)
+                    await run_foreign(self._report, "cleanup", self._foreign.connection_strategy.cleanup)
+                for marker in handled:
+                    await marker
         except TimeoutError:
-            if connection is not None:
+            for connection in connections:
                 connection.abort()
-            await self._lane.abort()
+            await asyncio.gather(*(lane.abort() for lane in self._lanes))
+        for shard in self._shards:
+            shard.forget()
         self._tell(ConnectionState.CLOSED)
+        self._gave_up.set()
         if self._announcer is not None:
             await asyncio.wait([self._announcer], timeout=max(0.0, deadline - loop.time()))
             self._announcer.cancel()
@@ -528,35 +673,35 @@ class WebSocketManager(Pipeline):
 
     async def _tell_all(self, handler: ConnectionHandler) -> None:
         while self._states:
-            await self._run_foreign("connection handler", handler, self._states[0])
+            await run_foreign(self._report, "connection handler", handler, self._states[0])
             self._states.popleft()
 
-    def _pause(self) -> None:
-        if self._connection is not None:
-            self._connection.pause()
+    def _report(self, kind: str, text: str) -> None:
+        """Tell the user of what is no single connection's."""
+        self._lanes[0].call("report", lambda: self._session.report(kind, text))
 
-    def _resume(self) -> None:
-        if self._connection is not None:
-            self._connection.resume()
+    def _is_inside(self) -> bool:
+        """Whether the code that asks runs inside a callback of one of the lanes' tasks."""
+        return any(lane.is_current_task() for lane in self._lanes)
 
     def _require_begun(self, what: str) -> None:
-        if self._lane.is_current_task():
+        if self._is_inside():
             raise AwaitedInsideCallback(what)
         if self.failure is not None:
             raise self.failure
-        if self._supervisor is None or self._closing is not None:
+        if self._common is None or self._closing is not None:
             raise SettingsError("call initialize() first" if self._closing is None else "the manager is closed")
 
 
 class ManagerClosing:
     """A manager that ends; awaiting it inside one of its callbacks raises AwaitedInsideCallback."""
 
-    def __init__(self, task: asyncio.Task[None], lane: Lane) -> None:
+    def __init__(self, task: asyncio.Task[None], is_inside: Callable[[], bool]) -> None:
         self._task = task
-        self._lane = lane
+        self._is_inside = is_inside
 
     def __await__(self) -> Generator[Any, None, None]:
-        if self._lane.is_current_task():
+        if self._is_inside():
             raise AwaitedInsideCallback("close()")
         return asyncio.shield(self._task).__await__()
 
@@ -594,9 +739,12 @@ def _policy_of(strategies: WebSocketStrategySet, settings: ReconnectSettings) ->
     )
 
 
-async def _called(function: Callable[..., Any], *arguments: object) -> Any:
-    result = function(*arguments)
-    return await result if inspect.isawaitable(result) else result
+def _rest_of(settings: ExchangeSettings, limiter: Limiter, clock: Clock, chance: random.Random, ssl_context: ssl.SSLContext | None) -> Rest:
+    """The venue's REST interface, within its own limit and that of the settings."""
+    key = ("rest", urlsplit(settings.rest_address).netloc)
+    limiter.limit(key, settings.venue.limits.rest, Rate(SNAPSHOT_BURST, SNAPSHOT_BURST * 60.0 / settings.snapshots_per_minute))
+    headers = settings.venue.headers
+    return Rest(settings.rest_address, limiter=limiter, key=key, headers=headers, ssl_context=ssl_context, chance=chance, clock=clock)
 
 
 def _streams(channels: Sequence[str], symbols: Collection[str]) -> list[Key]:
