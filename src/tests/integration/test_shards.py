@@ -15,7 +15,7 @@ from infrastructure.events import Trade
 from infrastructure.exchanges import venue_named
 from infrastructure.limits import Limiter
 from infrastructure.networking.http import Rest
-from infrastructure.networking.websocket.fake_transport import FakeTransport, FakeVenue
+from infrastructure.networking.websocket.fake_transport import FakeRest, FakeTransport, FakeVenue
 from infrastructure.networking.websocket.handlers import PublicWebSocketHandler
 from infrastructure.networking.websocket.link import Loss, LossCause
 from infrastructure.networking.websocket.marker import Switches
@@ -23,7 +23,7 @@ from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.venue import Rate
 from tests.harness import frames, mexc_frames
 from tests.harness.effort import is_soak
-from tests.harness.live import assert_whole
+from tests.harness.live import acknowledged, assert_whole
 from tests.harness.variants import Variant
 from tests.harness.virtual_loop import VirtualLoop, run_virtual
 
@@ -259,6 +259,35 @@ class TestSpreading:
             assert_whole(manager)
 
         in_virtual_time(5, main)
+
+
+def test_requests_of_one_stream_each_go_out_no_faster_than_the_venue_takes_them(variant: Variant) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        symbols, sent_s = named(120), []
+        limits = venue_named("gateio_spot").limits
+
+        def answered(text: str) -> list[bytes]:
+            sent_s.append(loop.time())
+            return acknowledged(json.loads(text))
+
+        manager = WebSocketManager(
+            exchange_settings("gateio_spot", symbols=symbols, channels=["spot.obu"], **URLS),
+            architecture=variant.architecture,
+            adapted=variant.adapted,
+            connect=FakeVenue(answered),
+            rest=FakeRest(lambda path, query: frames.instruments(*symbols)),
+            clock=loop.clock,
+            chance=loop.chance,
+        )
+        await manager.initialize()
+        assert manager.connections == 1 and len(sent_s) == len(symbols)
+        assert_within(limits.requests, sent_s)
+        await manager.close()
+        assert_whole(manager)
+
+    in_virtual_time(11, main)
 
 
 class TestRefusals:
