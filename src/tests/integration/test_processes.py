@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from infrastructure.exchanges import VENUES
 from infrastructure.simulator.market import hidden_number
 from tests.harness.captures import ROOT
 
@@ -265,7 +266,7 @@ class TestRun:
         with streaming(config, exchange, tmp_path) as running:
             for more, says in (
                 ("symbols = 3\n", "configuration: not applied: not TOML: Cannot overwrite a value (at line 6, column 12)"),
-                ("[nope]\n", f"configuration: not applied: line 6: nope: unknown venue 'nope'; known: {VENUE}"),
+                ("[nope]\n", f"configuration: not applied: line 6: nope: unknown venue 'nope'; known: {', '.join(VENUES)}"),
                 ("high_water = 9\n", f"{VENUE}: not applied: high_water cannot change on a live connection; open another manager"),
             ):
                 config.write([BTC], ["trade", "book_ticker"], more)
