@@ -97,14 +97,16 @@ def test_a_demo_for_people_ends_with_the_proof() -> None:
     assert max(map(len, lines)) < 80
 
 
-def test_a_replay_prints_the_same_whatever_the_architecture() -> None:
-    reference = json.loads(run("replay", EXAMPLE, "--json").stdout)
+@pytest.mark.parametrize("venue", VENUES)
+def test_a_replay_prints_the_same_whatever_the_architecture(venue: str) -> None:
+    example = ROOT / "examples" / f"{venue}.jsonl"
+    reference = json.loads(run("replay", example, "--json").stdout)
     assert reference.pop("switches") == 0
     assert set(reference["accounting"]) == {"received", "delivered", "control", "rejected", "shed", "in_flight"}
-    book = reference["books"]["BTC/USDT"]
+    book = reference["books"]["BTC/USDT:USDT" if "futures" in venue else "BTC/USDT"]
     assert book["state"] == "live" and book["bids"][0][0] > book["bids"][1][0] and book["asks"][0][0] < book["asks"][1][0]
-    options = ("--architecture", "strategy", "--adapted", "--venue", "gateio_spot", "--switch-every", 7)
-    printed = json.loads(run("replay", EXAMPLE, "--json", *options).stdout)
+    options = ("--architecture", "strategy", "--adapted", "--venue", venue, "--switch-every", 7)
+    printed = json.loads(run("replay", example, "--json", *options).stdout)
     assert printed.pop("switches") == printed["frames"] // 7
     assert printed == reference
 
