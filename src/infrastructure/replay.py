@@ -11,7 +11,7 @@ from infrastructure.canonical import EventDigest
 from infrastructure.capture import CaptureLine
 from infrastructure.errors import DecodeError, SettingsError
 from infrastructure.events import Architecture
-from infrastructure.exchanges import VENUES
+from infrastructure.exchanges import VENUES, venue_named
 from infrastructure.feed import OfflineFeed, offline_feed
 from infrastructure.metrics import FrameAccounting
 from infrastructure.venue import Levels, Venue
@@ -50,10 +50,17 @@ class ReplaySummary(msgspec.Struct):
     books: dict[str, BookSummary]
 
 
-def venue_of(lines: Iterable[CaptureLine]) -> str:
-    """The venue whose WebSocket address the lines name. Raises SettingsError where they name none, or more than one."""
+def venue_of(lines: Iterable[CaptureLine], told: str | None = None) -> str:
+    """The venue whose WebSocket address the lines name, or ``told``, where that is one of those or they name none.
+
+    Raises SettingsError where it is not to be known, and UnknownVenue.
+    """
     named = {_venue_at(line.url): None for line in lines}
     found = [name for name in named if name is not None]
+    if told is not None:
+        if found and venue_named(told).name not in found:
+            raise SettingsError(f"the capture is not of {told}, but of {', '.join(found)}")
+        return told
     if len(found) > 1:
         raise SettingsError(f"the capture is of several venues; name the one to replay: {', '.join(found)}")
     if not found:

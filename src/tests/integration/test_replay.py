@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.capture import CaptureLine, read_capture
-from infrastructure.errors import CaptureError, SettingsError
+from infrastructure.errors import CaptureError, SettingsError, UnknownVenue
 from infrastructure.events import Candle, Ticker, Trade
 from infrastructure.exchanges import VENUES
 from infrastructure.replay import ReplaySummary, replay, venue_of
@@ -44,7 +44,8 @@ def example(venue: str) -> Path:
 def run(capture: Path | list[CaptureLine], variant: Variant, switch_every: int = 0, venue: str | None = None) -> ReplaySummary:
     """Replay a file, or lines."""
     told = read_capture(capture) if isinstance(capture, Path) else capture
-    return asyncio.run(replay(told, venue or venue_of(told), variant.architecture, switch_every=switch_every, adapted=variant.adapted))
+    name = venue_of(told, venue)
+    return asyncio.run(replay(told, name, variant.architecture, switch_every=switch_every, adapted=variant.adapted))
 
 
 def books(summary: ReplaySummary) -> dict[str, tuple[int | None, list[tuple[float, float]], list[tuple[float, float]]]]:
@@ -151,6 +152,13 @@ def test_a_capture_of_several_venues_needs_to_be_told_one_whose_frames_alone_are
     for venue in VENUES:
         alone, among = run(example(venue), VARIANTS[0]), run(several, variant, 3, venue)
         assert (among.frames, among.events_sha256, among.books) == (alone.frames, alone.events_sha256, alone.books)
+
+
+def test_a_capture_is_not_replayed_as_that_of_a_venue_that_it_does_not_name() -> None:
+    with pytest.raises(SettingsError, match="not of mexc_spot, but of gateio_spot"):
+        venue_of(read_capture(example("gateio_spot")), "mexc_spot")
+    with pytest.raises(UnknownVenue):
+        venue_of(read_capture(example("gateio_spot")), "gateio")
 
 
 @EACH_VENUE
