@@ -12,6 +12,7 @@ import pytest
 
 from infrastructure.cli import main
 from infrastructure.exchanges import VENUES
+from tests.harness import frames
 from tests.harness.captures import ROOT
 
 TICKRAIL = Path(sys.executable).with_name("tickrail")
@@ -115,9 +116,15 @@ def test_a_replay_for_people_ends_with_the_digest() -> None:
     lines = [line.rstrip() for line in run("replay", EXAMPLE).stdout.splitlines()]
     assert lines[-1].startswith("sha256 ") and len(lines[-1]) == 71
     assert lines[0].split()[:3] == ["received", "delivered", "control"]
-    # As many decimals for every price of a book.
-    assert any(line.startswith("ETH/USDT   live     6280.60    6280.65 ") for line in lines)
     assert max(map(len, lines)) < 80
+
+
+def test_a_replay_for_people_shows_as_many_decimals_for_every_price_of_a_book(tmp_path: Path) -> None:
+    book = frames.obu(None, 7, [("6280.60", "1")], [("6280.65", "2")], full=True, pair="ETH_USDT")
+    path = tmp_path / "capture.jsonl"
+    path.write_text(json.dumps({"dir": "in", "raw": book.decode()}))
+    lines = run("replay", path, "--venue", "gateio_spot").stdout.splitlines()
+    assert any(line.startswith("ETH/USDT   live     6280.60    6280.65 ") for line in lines)
 
 
 #: The ends of wrong input, each a process of its own.

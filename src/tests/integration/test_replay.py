@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,12 +17,6 @@ from tests.harness.frames import Seen
 from tests.harness.independent_reading import Reading
 from tests.harness.variants import VARIANTS, Variant, assert_accounts
 
-#: What each venue's capture holds a book and names of.
-SYMBOLS = {
-    "gateio_spot": ["BTC/USDT", "ETH/USDT"],
-    "gateio_futures": ["BTC/USDT:USDT", "ETH/USDT:USDT"],
-    "mexc_spot": ["BTC/USDT", "ETH/USDT"],
-}
 EACH_VENUE = pytest.mark.parametrize("venue", VENUES)
 #: Recorded and documented frames that do not say where they come from.
 UNADDRESSED = [
@@ -97,17 +90,6 @@ def test_trades_tickers_and_candles_are_those_of_an_independent_reading(captures
     assert reading.candles == [
         (e.symbol, e.interval, e.open_ns // 10**9, e.open, e.high, e.low, e.close, e.quote_volume) for e in seen.of(Candle)
     ]
-
-
-@EACH_VENUE
-def test_a_shipped_capture_replays_alike_with_random_switches(venue: str, variant: Variant) -> None:
-    reference = run(example(venue), VARIANTS[0])
-    assert reference.frames > 100 and {symbol: book.state for symbol, book in reference.books.items()} == dict.fromkeys(
-        SYMBOLS[venue], "live"
-    )
-    summary = run(example(venue), variant, random.Random(1).randrange(2, 9))
-    assert (summary.events, summary.events_sha256, summary.books) == (reference.events, reference.events_sha256, reference.books)
-    assert summary.accounting.is_balanced and (summary.accounting.in_flight, summary.accounting.rejected) == (0, 0)
 
 
 @pytest.mark.parametrize("switch_every", [0, 1])

@@ -1449,6 +1449,7 @@ class TestRecording:
         lines = read_capture(EXAMPLE)
         (book,) = (line.frame.decode() for line in lines if line.dir == "http")
         path = "/api/v4/spot/order_book?currency_pair=BTC_USDT"
+        count = sum(line.dir == "in" and b'"depthUpdate"' in line.frame for line in lines)
 
         async def test() -> None:
             async with exchange(capture=lines) as client:
@@ -1456,7 +1457,7 @@ class TestRecording:
                     await client.http.get(path, timeout=aiohttp.ClientTimeout(total=0.1))
                 asked = asyncio.create_task(get_text(client, path))
                 await send(client, "spot.order_book_update", ["BTC_USDT", "100ms"])
-                await client.read(lambda: len(client.frames) == 86)
+                await client.read(lambda: len(client.frames) == count > 50)
                 assert await asked == book
 
         run(test())
