@@ -172,21 +172,8 @@ def futures_ticker(result: Json, frame: Json) -> Ticker:
 
 
 def futures_candle(result: Json, frame: Json) -> Candle:
-    interval, name = result["n"].split("_", 1)
-    return Candle(
-        FUTURES,
-        contract(name),
-        interval,
-        open_ns=result["t"] * 10**9,
-        open=float(result["o"]),
-        high=float(result["h"]),
-        low=float(result["l"]),
-        close=float(result["c"]),
-        base_volume=number(result.get("a")),
-        quote_volume=None,
-        is_closed=result.get("w"),
-        exchange_ns=sent_ns(frame),
-    )
+    """As of spot, but for what ``v`` is: contracts, which no candle has a place for."""
+    return replace(candle(result, frame), venue=FUTURES, symbol=contract(result["n"].split("_", 1)[1]), quote_volume=None)
 
 
 def objects(levels: list[Json]) -> list[tuple[float, float]]:
