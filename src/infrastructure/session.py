@@ -595,6 +595,8 @@ class Session:
         first = publish.updates[0]
         good_id = book.last_id
         if publish.replaces:
+            if first.depth is not None:
+                book.depth = first.depth
             book.replace(first)
             for update in publish.updates[1:]:
                 book.apply(update)
