@@ -84,6 +84,12 @@ class Connection:
         self.requests: Counter[str] = Counter()
         self.requested: deque[tuple[float, str, int]] = deque(maxlen=REMEMBERED_REQUESTS)
         self.sent = 0
+        #: When something went to the client that is no ping of ours; and when its messages of the last second came.
+        self.served = self.opened
+        self.taken: deque[float] = deque()
+        #: The most messages that came within a second.
+        self.busiest = 0
+        self._controls = self._last_sent = 0
         #: The exchange's closing of it.
         self.closing: asyncio.Task[bool] | None = None
         #: Whether the whole recording was sent.
@@ -109,6 +115,26 @@ class Connection:
         self._waiting.append(frame)
         self.sent += 1
 
+    def put_control(self, frame: bytes) -> None:
+        """The same for a ping or a pong, which serves nobody."""
+        self.put(frame)
+        self._controls += 1
+
+    def take(self, now: float) -> None:
+        """A message of the client came."""
+        taken = self.taken
+        taken.append(now)
+        while taken[0] <= now - 1:
+            taken.popleft()
+        self.busiest = max(self.busiest, len(taken))
+
+    def quiet_s(self, now: float) -> float:
+        """For how long nothing has gone to the client, as it was seen when this was last asked."""
+        data = self.sent - self._controls
+        if data != self._last_sent:
+            self._last_sent, self.served = data, now
+        return now - self.served
+
     def flush(self, drip: float = 0) -> None:
         """Write what waits; of ``drip`` bytes a second, where that is not 0, no more than is due."""
         now = time.monotonic()
@@ -130,7 +156,7 @@ class Connection:
         """Ping the client and wait for its pong."""
         payload = self.sent.to_bytes(8, "big")
         answered = self._round_trips[payload] = asyncio.get_running_loop().create_future()
-        self.put(framed(payload, PING))
+        self.put_control(framed(payload, PING))
         try:
             await answered
         finally:

@@ -32,13 +32,17 @@ class Client:
 
 
 class Reply(NamedTuple):
-    """What a request brings: an answer, whole books after it, and subscriptions that begin and end. ``request`` is its event."""
+    """What a request brings: an answer, whole books after it, and subscriptions that begin and end. ``request`` is its event.
+
+    Where a request is answered in several messages, ``more`` are those after the first.
+    """
 
     answer: Message | None
     request: str = ""
     books: Sequence[Message] = ()
     begun: Sequence[Topic] = ()
     ended: Sequence[Topic] = ()
+    more: Sequence[Message] = ()
 
 
 class Recorded(NamedTuple):
@@ -83,10 +87,20 @@ class Exchange(ABC):
     #: A connection is dropped that has had no subscription so long after it opened, or on which neither side sent anything for so long.
     unused_timeout_s: ClassVar[float] = inf
     silence_timeout_s: ClassVar[float] = inf
+    #: And one on which nothing but the protocol's pings and pongs went to the client for so long.
+    quiet_timeout_s: ClassVar[float] = inf
+    #: And one whose client sends more than so many messages within a second.
+    most_messages_per_s: ClassVar[float] = inf
+    #: Faults that it cannot have, and why.
+    meaningless: ClassVar[Mapping[str, str]] = {}
+    #: The body of an answer to whoever asks too often over REST.
+    too_often: ClassVar[str] = "{}"
 
     def __init__(self, symbols: Sequence[str], seed: int, faults: Faults) -> None:
         self.trading = Trading(symbols, seed, self.native, self.mix)
         self.faults = faults
+        #: How often clients met each of its limits.
+        self.limits: Counter[str] = Counter()
         self.by_native = {market.native: market for market in self.trading.markets.values()}
         self._openings = {market: _book_of(market) for market in self.by_native.values()}
         self._stale_answers: Counter[Market] = Counter()
@@ -108,6 +122,10 @@ class Exchange(ABC):
     def kind_of(cls, channel: str) -> str:
         """The kind of event that a channel pushes."""
 
+    def heard(self, topic: Topic) -> Sequence[str]:
+        """The symbols whose events a subscription brings."""
+        return tuple(self.trading.markets) if topic.symbol == EVERY else (topic.symbol,)
+
     @abstractmethod
     def push(self, topic: Topic, event: Event, now_ms: int, dialect: str = "") -> Message:
         """The push of an event to the subscribers of ``topic`` who are spoken to in ``dialect``."""
@@ -115,6 +133,10 @@ class Exchange(ABC):
     def whole_push(self, topic: Topic, event: Event, now_ms: int, dialect: str = "") -> Message | None:
         """The same as a whole book, on channels that can say so."""
         return None
+
+    def bodyless(self, topic: Topic, now_ms: int) -> Message:
+        """A push to the subscribers of ``topic`` that says nothing. Not asked for where the fault has no meaning."""
+        raise NotImplementedError
 
     @abstractmethod
     def reply(self, text: str, client: Client, now_ms: int) -> Reply:

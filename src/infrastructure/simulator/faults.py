@@ -2,8 +2,9 @@
 
 import random
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from math import inf
+from types import MappingProxyType
 from typing import NamedTuple
 
 from infrastructure.errors import SettingsError
@@ -23,6 +24,9 @@ _TABLE = (
     Fault("drop", COUNT, "one of N changes of a book is pushed to nobody, which leaves a hole in the ids"),
     Fault("duplicate", COUNT, "one of N pushes of a book comes twice"),
     Fault("reorder", COUNT, "one of N pushes of a book comes after the next one of its pair"),
+    Fault("jump", COUNT, "the ids of one of N changes of a book leap, though nothing was left out"),
+    Fault("bodyless", COUNT, "one of N pushes comes after one that says nothing"),
+    Fault("old-schema", "", "pushes are as before June 2026: trades without ids, tops of books without versions"),
     Fault("full", COUNT, "one of N pushes of a book is the whole book, unasked"),
     Fault("corrupt", COUNT, "one of N changes of a best level is pushed with a wrong price or amount, and after it the right top"),
     Fault("reset", COUNT, "after one of N changes of a book its ids go on from far lower ones"),
@@ -39,18 +43,29 @@ _TABLE = (
     Fault("drip", BYTES, "so many a second, and no more, go to each connection"),
     Fault("early", "", "the whole book of a stream comes before the acknowledgement"),
     Fault("slow-rest", SECONDS, "each REST answer takes so long"),
+    Fault("too-often", COUNT, "whoever asks for a REST path more than N times a second is told to come back after one"),
 )
 FAULTS = {fault.name: fault for fault in _TABLE}
 #: Faults that a recording can be served with.
-OF_RECORDINGS = ("cut", "retire", "down", "drip", "slow-rest")
+OF_RECORDINGS = ("cut", "retire", "down", "drip", "slow-rest", "too-often")
 
 
 class Faults:
-    """The faults that stand, and how often each struck. ``targets`` are the channels and pairs that a fault of ``names`` may name."""
+    """The faults that stand, and how often each struck.
 
-    def __init__(self, targets: Collection[str], seed: int, names: Collection[str] = tuple(FAULTS)) -> None:
+    ``targets`` are the channels and pairs that a fault of ``names`` may name; ``meaningless`` are those that cannot be, and why.
+    """
+
+    def __init__(
+        self,
+        targets: Collection[str],
+        seed: int,
+        names: Collection[str] = tuple(FAULTS),
+        meaningless: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self._names = names
+        self._meaningless = meaningless
         self._targets = targets
         self._chance = random.Random(f"faults {seed}")
         self._amounts: dict[str, float] = {}
@@ -59,6 +74,8 @@ class Faults:
     def set(self, text: str) -> None:
         """Let ``NAME=VALUE`` stand; ``NAME=0`` ends it. Raises SettingsError."""
         name, equals, value = text.partition("=")
+        if name in self._meaningless:
+            raise SettingsError(f"fault {name!r} has no meaning here: {self._meaningless[name]}")
         if name not in self._names:
             raise SettingsError(f"unknown fault {name!r}; known: {', '.join(usage(FAULTS[known]) for known in self._names)}")
         fault = FAULTS[name]

@@ -36,6 +36,12 @@ class RefusedByRest(Exception):
 class GateioExchange(Exchange):
     """One of the exchanges. ``parsers`` turn payloads into topics by channel, ``routes`` answer REST requests by path."""
 
+    meaningless = {
+        "bodyless": "its pushes have no wrapper that could be empty",
+        "old-schema": "its pushes have no schema that changed in 2026",
+    }
+    too_often = '{"label":"TOO_MANY_REQUESTS","message":"Request Rate limit Exceeded"}'
+
     markets: ClassVar[type[GateioMarkets]]
     #: What its channels' names begin with, and the names of those that need a key, which nobody has here.
     family: ClassVar[str]

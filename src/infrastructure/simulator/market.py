@@ -19,6 +19,8 @@ OPENED_MS = 1_767_225_600_000
 #: A market's day, which its volume, high and low are of, ends when so much was traded: a double still holds that with eight digits behind.
 DAY = 10**7 * UNITS
 
+#: How far ids leap when they do.
+LEAP = 1000
 #: How much lower ids are that begin anew.
 FALL = 10**7
 
@@ -321,6 +323,12 @@ class Event(NamedTuple):
             side = {tick: lots for tick, lots in side.items() if tick != flaw.tick} | flaw.said
             bids, asks = (side, asks) if flaw.is_of_bids else (bids, side)
         return ({} if flaw.hides_bids else bids), asks
+
+    def leapt(self) -> "Event":
+        """The same change of a book with ids that leapt; the market goes on from there."""
+        self.market.update_id += LEAP
+        change = self.change._replace(first_id=self.change.first_id + LEAP, last_id=self.change.last_id + LEAP)
+        return self._replace(number=change.last_id, detail=change)
 
     def without_bids(self) -> "Event":
         """The same change of a book, pushed without its bids."""

@@ -50,9 +50,9 @@ class Recording:
                 opcode = TEXT if line.raw is not None else BINARY
                 whose = exchange_type.recorded_frame(line.frame)
                 self._steps.append(RecordedFrame(framed(line.frame, opcode), whose))
-                if whose is not None and whose.symbol is not None:
+                if whose is not None and whose.symbol:
                     symbols[whose.symbol] = None
-                elif whose is not None:
+                elif whose is not None and whose.symbol is None:
                     self._answered.add(whose.channel)
             elif line.dir == "http":
                 parts = urlsplit(line.url)

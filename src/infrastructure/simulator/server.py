@@ -19,7 +19,7 @@ from infrastructure.capture import CaptureLine
 from infrastructure.errors import SettingsError, UnknownSymbol, UnknownVenue
 from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.connection import PING, PING_EVERY_S, PONG, Connection, Log, frame_of, framed
-from infrastructure.simulator.exchange import EVERY, Client
+from infrastructure.simulator.exchange import Client
 from infrastructure.simulator.faults import FAULTS, OF_RECORDINGS, Faults
 from infrastructure.simulator.market import PRINTS, Event, Market, Topic
 from infrastructure.simulator.recording import Recording
@@ -39,7 +39,8 @@ class ConnectionState(msgspec.Struct):
     """One connection in ``/simulator/state``.
 
     Its requests by event and, of the last ones, ``[seconds, event, subscriptions begun]``; how many subscriptions it ever began, how many
-    frames were put on it, whether its recording is over. Seconds are since the exchange began to serve.
+    frames were put on it, whether its recording is over, and the most messages that came on it within a second. Seconds are since the
+    exchange began to serve.
     """
 
     number: int
@@ -52,10 +53,13 @@ class ConnectionState(msgspec.Struct):
     opened_s: float
     begun: int
     requested: list[tuple[float, str, int]]
+    busiest: int
 
 
 class State(msgspec.Struct):
-    """``/simulator/state``: how often each fault struck, REST requests by path, and how many clients were cut off for not reading.
+    """``/simulator/state``.
+
+    How often each fault struck and each limit was met, REST requests by path, and how many clients were cut off for not reading.
 
     ``connects`` and ``rests`` are when the last clients tried to connect and the last REST requests came, with their paths, in seconds
     since the exchange began to serve.
@@ -64,6 +68,7 @@ class State(msgspec.Struct):
     paused: bool
     connections: list[ConnectionState]
     faults: dict[str, int]
+    limits: dict[str, int]
     requests: dict[str, int]
     slow: int
     now_s: float
@@ -133,7 +138,7 @@ class Simulator:
             if not exchange_type.symbol_form.fullmatch(symbol):
                 raise UnknownSymbol(symbol, exchange_type.symbol_words)
         names = FAULTS if self._recording is None else OF_RECORDINGS
-        self.faults = Faults((*exchange_type.channels, *symbols), seed, tuple(names))
+        self.faults = Faults((*exchange_type.channels, *symbols), seed, tuple(names), exchange_type.meaningless)
         for fault in faults:
             self.faults.set(fault)
         self.exchange = exchange_type(tuple(dict.fromkeys(symbols)), seed, self.faults)
@@ -147,6 +152,8 @@ class Simulator:
         self._numbers = count(1)
         self._logs: dict[str, Log] = {}
         self._requests: Counter[str] = Counter()
+        #: By path: when it was asked for within the last second.
+        self._asked: dict[str, deque[float]] = {}
         self._slow = 0
         self._born = time.monotonic()
         self._connects: deque[float] = deque(maxlen=REMEMBERED_TIMES)
@@ -242,6 +249,8 @@ class Simulator:
             if self.faults.strikes("drop"):
                 return
             event = self._maybe_corrupted(event)
+            if self.faults.strikes("jump"):
+                event = event.leapt()
         elif not self.faults.spares("thin"):
             return
         is_whole = is_book and event.flaw is None and self.faults.strikes("full")
@@ -251,7 +260,10 @@ class Simulator:
                 told = event.without_bids() if is_book and self.faults.hits("one-sided", topic.channel, symbol) else event
                 whole = self.exchange.whole_push(topic, event, now_ms, dialect) if is_whole else None
                 message = self.exchange.push(topic, told, now_ms, dialect) if whole is None else whole
-                deliveries.append(Delivery(event, topic, frame_of(message), list(connections)))
+                frame = frame_of(message)
+                if self.faults.strikes("bodyless"):
+                    frame = frame_of(self.exchange.bodyless(topic, now_ms)) + frame
+                deliveries.append(Delivery(event, topic, frame, list(connections)))
         self._deliver(symbol, is_book, deliveries)
         if event.kind == "trade" and self.faults.amount("replay"):
             self._remember(deliveries)
@@ -309,7 +321,7 @@ class Simulator:
         now = time.monotonic()
         if self.exchange.pings and now >= connection.next_ping:
             connection.next_ping = now + PING_EVERY_S
-            connection.put(framed(b"", PING))
+            connection.put_control(framed(b"", PING))
         connection.flush(self.faults.amount("drip"))
         cut_after = self.faults.amount("cut")
         if cut_after and now - connection.opened >= cut_after and connection.is_open:
@@ -321,12 +333,19 @@ class Simulator:
         elif connection.is_slow:
             self._slow += 1
             connection.abort()
-        elif (
-            now - connection.stirred >= self.exchange.silence_timeout_s
-            or now - connection.opened >= self.exchange.unused_timeout_s
-            and not connection.client.begun
-        ):
-            connection.abort()
+        elif not connection.is_open:
+            return
+        elif not connection.client.begun and now - connection.opened >= self.exchange.unused_timeout_s:
+            self._end(connection, "unused")
+        elif now - connection.stirred >= self.exchange.silence_timeout_s:
+            self._end(connection, "silence")
+        elif connection.quiet_s(now) >= self.exchange.quiet_timeout_s:
+            self._end(connection, "quiet")
+
+    def _end(self, connection: Connection, limit: str) -> None:
+        """The client met a limit that costs it its connection."""
+        self.exchange.limits[limit] += 1
+        connection.abort()
 
     def _retire(self, connection: Connection) -> None:
         """Close a connection as exchanges do that have had enough of it."""
@@ -372,7 +391,7 @@ class Simulator:
             elif message.type is WSMsgType.BINARY:
                 self._take(connection, message.data.decode(errors="replace"))
             elif message.type is WSMsgType.PING:
-                connection.put(framed(bytes(message.data), PONG))
+                connection.put_control(framed(bytes(message.data), PONG))
             elif message.type is WSMsgType.PONG:
                 connection.pong(bytes(message.data))
             else:
@@ -383,11 +402,15 @@ class Simulator:
 
     def _take(self, connection: Connection, text: str) -> None:
         """A client's frame."""
+        connection.take(time.monotonic())
+        if len(connection.taken) > self.exchange.most_messages_per_s and connection.is_open:
+            self._end(connection, "messages")
+            return
         reply = self.exchange.reply(text, connection.client, _now_ms())
         if reply.request:
             connection.requests[reply.request] += 1
             connection.requested.append((self._now_s(), reply.request, len(reply.begun)))
-        answer = [] if reply.answer is None else [reply.answer]
+        answer = [] if reply.answer is None else [reply.answer, *reply.more]
         if self._recording is None:
             messages = [*reply.books, *answer] if reply.books and self.faults.strikes("early") else [*answer, *reply.books]
         else:
@@ -440,13 +463,16 @@ class Simulator:
     def _heard(self, topic: Topic) -> list[tuple[str, str]]:
         """The pairs and the kind of event that a topic is about."""
         kind = self.exchange.kind_of(topic.channel)
-        return [(symbol, kind) for symbol in (self.markets if topic.symbol == EVERY else (topic.symbol,))]
+        return [(symbol, kind) for symbol in self.exchange.heard(topic)]
 
     async def _get(self, request: web.Request) -> web.Response:
         self._requests[request.path] += 1
         self._rests.append((self._now_s(), request.path))
         if self._is_down():
             return web.Response(status=503)
+        if self._is_too_often(request.path):
+            self.faults.counts["too-often"] += 1
+            return web.Response(status=429, text=self.exchange.too_often, content_type="application/json", headers={"Retry-After": "1"})
         delay = self.faults.amount("slow-rest")
         if delay:
             self.faults.counts["slow-rest"] += 1
@@ -460,6 +486,19 @@ class Simulator:
                 return web.Response(status=503)
         status, text = self.exchange.get(request.path, request.query, _now_ms(), self.exchange.dialect(request.headers))
         return web.Response(status=status, text=text, content_type="application/json")
+
+    def _is_too_often(self, path: str) -> bool:
+        most = self.faults.amount("too-often")
+        if not most:
+            return False
+        now = time.monotonic()
+        asked = self._asked.setdefault(path, deque())
+        while asked and asked[0] <= now - 1:
+            asked.popleft()
+        if len(asked) >= most:
+            return True
+        asked.append(now)
+        return False
 
     async def _get_log(self, request: web.Request) -> web.Response:
         return _json(self._logs.setdefault(request.query.get("name", ""), Log()).take())
@@ -484,6 +523,7 @@ class Simulator:
                 self._now_s(connection.opened),
                 connection.client.begun,
                 list(connection.requested),
+                connection.busiest,
             )
             for connection in self._remembered
         ]
@@ -491,6 +531,7 @@ class Simulator:
             self.is_paused,
             connections,
             self.faults.counts,
+            self.exchange.limits,
             self._requests,
             self._slow,
             self._now_s(),
