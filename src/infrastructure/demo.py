@@ -161,9 +161,12 @@ class VenueRun:
         async with AsyncExitStack() as stack:
             exchange = await stack.enter_async_context(simulated_exchange(self.venue.name, *options))
             self.feed = feed = await stack.enter_async_context(self._open(exchange))
-            # Every way of getting a whole book is shown, each with its share of the symbols.
-            ways = [channel.name for channel in self.venue.book_channels.values() if channel.repair is not Repair.WAIT]
-            for index, way in enumerate(ways):
+            # Every way of getting a whole book anew is shown, each by its first channel and with its share of the symbols.
+            ways: dict[Repair, str] = {}
+            for channel in self.venue.book_channels.values():
+                if channel.repair is not Repair.WAIT:
+                    ways.setdefault(channel.repair, channel.name)
+            for index, way in enumerate(ways.values()):
                 await feed.subscribe(self.symbols[index :: len(ways)], [way])
             await ready.wait()
             started = time.monotonic()
@@ -299,7 +302,9 @@ class VenueRun:
 class Demo:
     """Several venues at once in one event loop, each with its own exchange, its own feed and its own times to switch."""
 
-    def __init__(self, venues: Sequence[str] = DEMO_VENUES, settings: DemoSettings | None = None, run_type: type[VenueRun] = VenueRun) -> None:
+    def __init__(
+        self, venues: Sequence[str] = DEMO_VENUES, settings: DemoSettings | None = None, run_type: type[VenueRun] = VenueRun
+    ) -> None:
         self.settings = settings = settings or DemoSettings()
         # One for all, as whoever streams several venues would have it.
         limiter = Limiter(time.monotonic_ns, random.Random())
