@@ -429,6 +429,11 @@ class MexcSpotMarkets:
         self._clock = random.Random(f"clock {seed}")
         self._now_ms = OPENED_MS
 
+    @staticmethod
+    def native(symbol: str) -> str:
+        """``BTCUSDT``."""
+        return native(symbol)
+
     def opening(self) -> Iterator[Sent]:
         """What a client gets after subscribing: an acknowledgement for each channel."""
         for channel, option in _OPEN.values():
@@ -448,14 +453,15 @@ class MexcSpotMarkets:
         """The next push of this pair's book."""
         return self.make(self.markets[symbol], "orderbook")
 
+    def corrupted_update(self, symbol: str) -> Sent | None:
+        """The next push of this pair's book with a wrong best level; None if it did not touch one, and then it is lost."""
+        event = self._trading.make(self.markets[symbol], "orderbook", self._now_ms).corrupted()
+        return None if event is None else self._sent(event)
+
     def snapshot(self, symbol: str) -> bytes:
         """The REST answer with the whole book."""
         market = self.markets[symbol]
         return rest_book(market.update_id, *market.ranked(), self._now_ms).encode()
-
-    def instruments(self) -> bytes:
-        """The REST answer with what is traded."""
-        return exchange_info(self.markets.values(), self._now_ms).encode()
 
     def make(self, market: Market, kind: str) -> Sent:
         """The next frame of this pair and kind."""

@@ -18,12 +18,25 @@ from infrastructure.replay import CALLBACK_NAMES, ReplaySummary, replay
 from infrastructure.simulator.launch import SideChannel, simulated_exchange
 from tests.harness.captures import ROOT
 from tests.harness.live import until
+from tests.harness.mexc_schema import read_push
 from tests.harness.variants import VARIANTS, Variant
 
-SPOT, FUTURES = "gateio_spot", "gateio_futures"
+SPOT, FUTURES, BINARY = "gateio_spot", "gateio_futures", "mexc_spot"
 SWITCH_EVERY_S = 0.003
 #: So that there are frames between any two switches, and reads end in the middle of frames.
 SLOWLY = "drip=200000"
+
+
+def pushed_streams(lines: list[CaptureLine]) -> dict[str, list[str]]:
+    """The symbols of each native channel whose binary pushes there are."""
+    streams: dict[str, dict[str, None]] = {}
+    for line in lines:
+        if line.hex is not None:
+            push = read_push(line.frame)
+            channel = "@".join(push["channel"].split("@")[:2])
+            natives = [push["symbol"]] if "symbol" in push else [item["symbol"] for item in push["publicMiniTickers"]["items"]]
+            streams.setdefault(channel, {}).update(dict.fromkeys(native.replace("USDT", "/USDT") for native in natives))
+    return {channel: list(symbols) for channel, symbols in streams.items()}
 
 
 def recorded_streams(venue: str, lines: list[CaptureLine]) -> dict[str, list[str]]:
@@ -47,19 +60,17 @@ async def switching(feed: WebSocketManager) -> None:
 
 
 async def served(
-    venue: str,
     exchange: SideChannel,
-    lines: list[CaptureLine],
+    streams: dict[str, list[str]],
     reference: ReplaySummary,
     variant: Variant,
     meanwhile: Callable[[WebSocketManager], Coroutine[Any, Any, None]] | None = None,
 ) -> WebSocketManager:
     """Read the whole recording off the socket and hold it against its replay."""
-    streams = recorded_streams(venue, lines)
     digest = EventDigest()
     callbacks: dict[str, Any] = dict.fromkeys(CALLBACK_NAMES, digest.add)
     async with open_feed(
-        venue,
+        exchange.venue,
         architecture=variant.architecture,
         adapted=variant.adapted,
         websocket_url=exchange.websocket_url,
@@ -85,20 +96,21 @@ async def served(
 
 def check(venue: str, path: Path) -> None:
     lines = read_capture(path)
+    streams = pushed_streams(lines) if any(line.hex is not None for line in lines) else recorded_streams(venue, lines)
 
     async def main() -> None:
         reference = await replay(lines, venue, Architecture.DIRECT)
         async with simulated_exchange(venue, "--capture", str(path)) as exchange:
             for variant in VARIANTS:
-                await served(venue, exchange, lines, reference, variant)
+                await served(exchange, streams, reference, variant)
             await exchange.fault(SLOWLY)
-            feed = await served(venue, exchange, lines, reference, VARIANTS[0], switching)
+            feed = await served(exchange, streams, reference, VARIANTS[0], switching)
             assert feed.switches > 20
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("venue", [SPOT, FUTURES])
+@pytest.mark.parametrize("venue", [SPOT, FUTURES, BINARY])
 def test_the_shipped_capture(venue: str) -> None:
     check(venue, ROOT / "examples" / f"{venue}.jsonl")
 

@@ -8,10 +8,14 @@ import pytest
 from infrastructure.capture import read_capture
 from infrastructure.exchanges.mexc.spot import MEXC_SPOT
 from infrastructure.replay import ReplaySummary, replay, venue_of
+from infrastructure.simulator.launch import level_floats
 from infrastructure.venue import Unknown
-from tests.harness.make_mexc_example import PATH, Book, market
+from tests.harness.captures import ROOT
+from tests.harness.make_example import binary_frames
 from tests.harness.mexc_frames import DEPTH, LIMIT_DEPTH
 from tests.harness.variants import VARIANTS, Variant
+
+PATH = ROOT / "examples" / "mexc_spot.jsonl"
 
 
 def run(variant: Variant, switch_every: int = 0) -> ReplaySummary:
@@ -20,13 +24,8 @@ def run(variant: Variant, switch_every: int = 0) -> ReplaySummary:
     return asyncio.run(replay(capture, venue_of(capture), variant.architecture, switch_every=switch_every, adapted=variant.adapted))
 
 
-def sides(book: Book) -> list[tuple[float, float]]:
-    """Levels counted in hundredths, as prices and amounts."""
-    return [(price / 100, quantity / 100) for price, quantity in sorted(book.items())]
-
-
 def test_the_file_is_what_its_maker_writes() -> None:
-    assert [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()] == market()[0]
+    assert [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()] == binary_frames().lines
 
 
 @pytest.mark.parametrize("switch_every", [0, 1, 7])
@@ -34,10 +33,10 @@ def test_every_way_through_it_gives_the_same_events_and_the_books_of_the_market(
     summary = run(variant, switch_every)
     assert summary.events_sha256 == run(VARIANTS[0]).events_sha256
     assert summary.accounting.is_balanced and summary.accounting.rejected == 0
-    _, pairs = market()
-    assert {symbol: (book.state, book.last_id, book.bids, book.asks) for symbol, book in summary.books.items()} == {
-        symbol: ("live", pair.version, sides(pair.bids)[::-1], sides(pair.asks)) for symbol, pair in pairs.items()
+    expected = {
+        symbol: ("live", market.update_id, *map(level_floats, market.levels())) for symbol, market in binary_frames().markets.items()
     }
+    assert {symbol: (book.state, book.last_id, book.bids, book.asks) for symbol, book in summary.books.items()} == expected
 
 
 def test_it_holds_every_channel() -> None:

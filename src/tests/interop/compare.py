@@ -86,6 +86,16 @@ VENUES: Mapping[str, Play] = {
         ),
         {"book": 50, "trade": 10, "ticker": 2, "top": 10},
     ),
+    "mexc_spot": Play(
+        ("BTC/USDT", "ETH/USDT"),
+        ("spot@public.aggre.deals.v3.api.pb", "spot@public.aggre.bookTicker.v3.api.pb", "spot@public.kline.v3.api.pb"),
+        (
+            Peer("tickrail", "spot@public.aggre.depth.v3.api.pb"),
+            Peer("tickrail", "spot@public.limit.depth.v3.api.pb"),
+            Peer("ccxt", "spot@public.aggre.depth.v3.api.pb"),
+        ),
+        {"book": 50, "trade": 10, "top": 10, "candle": 2},
+    ),
 }
 #: By kind: where amounts stand.
 AMOUNTS = {"book": (1, 3), "top": (1, 3), "trade": (1,)}

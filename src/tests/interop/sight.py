@@ -33,6 +33,11 @@ def tell(kind: str, symbol: str, number: Number, *values: float) -> None:
 
     A book has its update id, and price and amount of the best bid, then of the best ask; a top, which is the venue's own word on that, the
     same; a trade its id, price and amount; a ticker, which has no id, the volume of the day, and what its venue has in it: the best bid
-    and ask, of a contract the index price.
+    and ask, of a contract the index price. A candle has the volume, and when it opened, open, high, low and close.
     """
     print(json.dumps([kind, symbol, number, values]), flush=True)
+
+
+def tell_top(symbol: str, sent_ms: int, bid: float, bid_amount: float, ask: float, ask_amount: float) -> None:
+    """The same of a top that has no update id for some client: it is known by when it was sent and by its amounts."""
+    tell("top", symbol, f"{sent_ms} {bid_amount} {ask_amount}", bid, bid_amount, ask, ask_amount)

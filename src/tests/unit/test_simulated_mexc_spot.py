@@ -248,6 +248,22 @@ class TestMarkets:
         after = read_push(markets.update("ETH/USDT").raw)["publicAggreDepths"]
         assert int(after["fromVersion"]) > int(following["toVersion"]) + 1
 
+    def test_a_corrupted_change_says_of_a_best_level_what_is_not_so(self) -> None:
+        markets = MexcSpotMarkets(SYMBOLS, 3)
+        sent = [each for each in (markets.corrupted_update("ETH/USDT") for _ in range(100)) if each is not None]
+        assert sent and all(read_push(each.raw)["publicAggreDepths"]["toVersion"] == str(each.number) for each in sent)
+        last = None
+        while last is None:
+            last = markets.corrupted_update("ETH/USDT")
+        body, market = read_push(last.raw)["publicAggreDepths"], markets.markets["ETH/USDT"]
+        said = {
+            (side, round(float(level["price"]) * 100), round(float(level["quantity"]) * 10_000))
+            for side in ("bids", "asks")
+            for level in body.get(side, ())
+        }
+        true = {(side, tick, lots) for side in ("bids", "asks") for tick, lots in getattr(market, side).items()}
+        assert [level for level in said - true if level[2]]
+
 
 class TestWire:
     @given(st.integers(0, 2**63 - 1))

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import ssl
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from itertools import count
@@ -125,7 +124,7 @@ class WebSocketManager(Pipeline):
         self._shard_of: dict[Key, Shard] = {}
         self._common: Common | None = None
         self._connects_ended = 0
-        self._listed_at = 0.0
+        self._listed_ns = 0
         self._announcer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._gave_up = asyncio.Event()
@@ -491,7 +490,8 @@ class WebSocketManager(Pipeline):
         symbols = self.venue.symbols
         if not symbols.instruments:
             return list(keys), None
-        if any(symbol not in symbols.instruments for _, symbol in keys) and time.monotonic() - self._listed_at > LIST_AGE_S:
+        list_age_ns = self._clock.monotonic_ns() - self._listed_ns
+        if any(symbol not in symbols.instruments for _, symbol in keys) and list_age_ns > LIST_AGE_S * 1e9:
             await self._list_instruments()
         unknown = [symbol for _, symbol in keys if symbol not in symbols.instruments]
         error = None
@@ -539,7 +539,7 @@ class WebSocketManager(Pipeline):
             if not self._is_opaque:
                 raise
             self._report("instruments", str(error))
-        self._listed_at = time.monotonic()
+        self._listed_ns = self._clock.monotonic_ns()
 
     async def _end(self, keys: Collection[Key]) -> None:
         """Unsubscribe what is no longer wanted, and forget it."""
