@@ -47,7 +47,8 @@ INJECTED_CATCH_UP_S = 2.0
 class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a demonstration does: for how long, at how many frames a second over all venues, and how often the first venue switches.
 
-    ``symbols`` are traded by every venue, or by each its own few; ``faults`` are those of the exchanges, ``inject`` is one of our own.
+    ``symbols`` are traded by every venue, or by each its own few; ``faults`` are those of the exchanges, each
+    of those that can have it, and ``inject`` is one of our own.
     """
 
     seconds: float = 20.0
@@ -157,7 +158,8 @@ class VenueRun:
         """Open, wait until all others have opened, stream, and compare."""
         settings = self._settings
         options = ["--seed", str(settings.seed), "--rate", str(self._rate), "--symbols", ",".join(self.symbols)]
-        options += [part for fault in settings.faults for part in ("--fault", fault)]
+        meaningless = EXCHANGES[self.venue.name].meaningless
+        options += [part for fault in settings.faults if fault.partition("=")[0] not in meaningless for part in ("--fault", fault)]
         async with AsyncExitStack() as stack:
             exchange = await stack.enter_async_context(simulated_exchange(self.venue.name, *options))
             self.feed = feed = await stack.enter_async_context(self._open(exchange))
