@@ -185,7 +185,7 @@ def run_command(
         write(exchanges)
     else:
         with _live(console, "tickrail run  connecting") as live:
-            in_loop(exchanges.run(seconds, lambda running: live.update(exchanges_picture(running))))
+            in_loop(exchanges.run(seconds, lambda running: live.update(exchanges_picture(running, console.height))))
     if not events:
         console.print(exchanges_picture(exchanges))
     if exchanges.managers and all(manager.failure for manager in exchanges.managers.values()):

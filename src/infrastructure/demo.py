@@ -149,15 +149,15 @@ class VenueRun:
         self.seconds = 0.0
         self.symbols = settings.symbols or tuple(EXCHANGES[venue.name].symbols)
         self._settings = settings
-        self._rate = rate
-        self._switch_every = switch_every
+        self.rate = rate
+        self.switch_every = switch_every
         self._limiter = limiter
         self._in_gap: set[str] = set()
 
     async def run(self, ready: asyncio.Barrier) -> VenueFigures:
         """Open, wait until all others have opened, stream, and compare."""
         settings = self._settings
-        options = ["--seed", str(settings.seed), "--rate", str(self._rate), "--symbols", ",".join(self.symbols)]
+        options = ["--seed", str(settings.seed), "--rate", str(self.rate), "--symbols", ",".join(self.symbols)]
         meaningless = EXCHANGES[self.venue.name].meaningless
         options += [part for fault in settings.faults if fault.partition("=")[0] not in meaningless for part in ("--fault", fault)]
         async with AsyncExitStack() as stack:
@@ -172,11 +172,11 @@ class VenueRun:
                 await feed.subscribe(self.symbols[index :: len(ways)], [way])
             await ready.wait()
             started = time.monotonic()
-            next_switch, next_log = self._switch_every, LOG_EVERY_S
+            next_switch, next_log = self.switch_every, LOG_EVERY_S
             while (elapsed := time.monotonic() - started) < settings.seconds:
                 if elapsed >= next_switch:
                     self.switch(feed)
-                    next_switch += self._switch_every
+                    next_switch += self.switch_every
                 if elapsed >= next_log:
                     await self._read_log(exchange)
                     next_log += LOG_EVERY_S
@@ -319,20 +319,25 @@ class Demo:
     async def run(self, show: Callable[["Demo", float], None] | None = None) -> DemoSummary:
         """Stream all venues, and compare; ``show`` is told how long it has gone on. Raises what keeps one of them from going on."""
         ready = asyncio.Barrier(len(self.runs) + 1)
-        seconds = self.settings.seconds
+        ends = {name: asyncio.create_task(run.run(ready)) for name, run in self.runs.items()}
+        tasks: list[asyncio.Task[Any]] = [*ends.values(), asyncio.create_task(self._show(ready, show))]
         try:
-            async with asyncio.TaskGroup() as group:
-                ends = {name: group.create_task(run.run(ready)) for name, run in self.runs.items()}
-                await ready.wait()
-                started = time.monotonic()
-                while show is not None and (elapsed := time.monotonic() - started) < seconds:
-                    show(self, elapsed)
-                    await asyncio.sleep(min(SHOW_EVERY_S, seconds - elapsed))
-                if show is not None:
-                    show(self, seconds)
-        except BaseExceptionGroup as failed:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise asyncio.CancelledError from failed  # What fails while all is ended early is of no interest.
-            raise failed.exceptions[0] from None
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+            # What fails while all is ended is of no interest.
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
         return DemoSummary.of(max(run.seconds for run in self.runs.values()), {name: end.result() for name, end in ends.items()})
+
+    async def _show(self, ready: asyncio.Barrier, show: Callable[["Demo", float], None] | None) -> None:
+        await ready.wait()
+        if show is None:
+            return
+        started, seconds = time.monotonic(), self.settings.seconds
+        while (elapsed := time.monotonic() - started) < seconds:
+            show(self, elapsed)
+            await asyncio.sleep(min(SHOW_EVERY_S, seconds - elapsed))
+        show(self, seconds)

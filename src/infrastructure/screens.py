@@ -15,7 +15,6 @@ from infrastructure.run import Exchanges
 
 #: Of a terminal of the usual size.
 LINES = 24
-_BOOKS_SHOWN = 15
 #: Prices are shown with so many digits, and with cents at least.
 _PRICE_DIGITS = 6
 
@@ -34,20 +33,22 @@ def picture(demo: Demo, elapsed: float, lines: int = LINES) -> Group:
     tables = [_architectures(figures, now), _feeds(figures), _proof(figures)]
     # A line each for the head and for the names of columns, and one stays free.
     room = lines - 3 - sum(table.row_count + 1 for table in tables)
-    return Group(head, *tables, _books(_books_that_fit(demo, room)))
+    books = {name: run.feed.books for name, run in demo.runs.items() if run.feed is not None}
+    return Group(head, *tables, _books(_books_that_fit(books, room)))
 
 
-def exchanges_picture(exchanges: Exchanges) -> Group:
-    """What a run shows: a line for each exchange, then the books, as many as fit; fits 80 columns."""
+def exchanges_picture(exchanges: Exchanges, lines: int = LINES) -> Group:
+    """What a run shows: a line for each exchange, then the books, as many as fit ``lines``, then the notes; fits 80 columns.
+
+    Connections are those that it has, of all that were ever opened.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name, width in (("exchange", 14), ("state", 12), ("architecture", 12)):
         table.add_column(name, min_width=width, no_wrap=True)
-    for name, width in (("frames", 11), ("rejected", 8), ("lag ms", 6), ("connects", 8)):
+    for name, width in (("frames", 10), ("rejected", 8), ("lag ms", 6), ("connections", 11)):
         table.add_column(name, justify="right", min_width=width, no_wrap=True)
-    books: dict[str, OrderBook] = {}
     for name, manager in exchanges.managers.items():
         frames = manager.accounting.frames
-        books |= {f"{name} {symbol}": book for symbol, book in manager.books.items()}
         table.add_row(
             name,
             manager.state.value,
@@ -55,12 +56,15 @@ def exchanges_picture(exchanges: Exchanges) -> Group:
             f"{frames.received:,}",
             f"{frames.rejected:,}",
             f"{manager.lag_ns / 1e6:.0f}",
-            f"{manager.connects:,}",
+            f"{manager.connections} of {manager.connects}",
         )
     notes = [Text(f"{name}: {note}", "yellow") for name, note in exchanges.notes.items()]
-    if len(books) > _BOOKS_SHOWN:
-        notes.insert(0, Text(f"and {len(books) - _BOOKS_SHOWN} more books"))
-    return Group(Text("tickrail run", "bold"), table, _books(dict(list(books.items())[:_BOOKS_SHOWN])), *notes)
+    books = {name: manager.books for name, manager in exchanges.managers.items()}
+    # A line each for the head, for the names of columns, twice, for the books that do not fit, and one stays free.
+    fitting = _books_that_fit(books, lines - 5 - table.row_count - len(notes))
+    if more := sum(map(len, books.values())) - len(fitting):
+        notes.insert(0, Text(f"and {more} more books"))
+    return Group(Text("tickrail run", "bold"), table, _books(fitting), *notes)
 
 
 def _architectures(figures: Mapping[str, VenueFigures], now: Mapping[str, str]) -> Table:
@@ -140,16 +144,13 @@ def _table(*names: str) -> Table:
     return table
 
 
-def _books_that_fit(demo: Demo, room: int) -> dict[str, OrderBook]:
+def _books_that_fit(by_venue: Mapping[str, Mapping[str, OrderBook]], room: int) -> dict[str, OrderBook]:
     """So many books, the first of each venue before the second of any."""
     books = [
-        (place, f"{name} {symbol}", run.feed.books[symbol])
-        for name, run in demo.runs.items()
-        if run.feed is not None
-        for place, symbol in enumerate(run.symbols)
-        if symbol in run.feed.books
+        (place, f"{venue} {symbol}", book) for venue, its in by_venue.items() for place, (symbol, book) in enumerate(sorted(its.items()))
     ]
-    return {text: book for _, text, book in sorted(books, key=lambda item: item[0])[: max(room, 0)]}
+    books.sort(key=lambda item: item[0])
+    return {name: book for _, name, book in books[: max(room, 0)]}
 
 
 def _books(books: Mapping[str, OrderBook]) -> Table:

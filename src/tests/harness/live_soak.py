@@ -57,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=22_000.0, help="of one venue")
-    parser.add_argument("--rate-of-all", type=float, default=12_000.0, help="of all venues at once")
+    parser.add_argument("--rate-of-all", type=float, default=9_000.0, help="of all venues at once")
     parser.add_argument("--switches", type=int, default=1_050)
     given = parser.parse_args()
     one = DEMO_VENUES[:1]
