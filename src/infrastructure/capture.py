@@ -4,6 +4,7 @@ A binary frame has ``"hex"`` in place of ``"raw"``; ``http`` lines are REST answ
 """
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -48,6 +49,7 @@ def read_capture(path: Path) -> list[CaptureLine]:
             if line.raw is None and line.hex is None:
                 raise ValueError("neither raw nor hex")
             bytes.fromhex(line.hex or "")
+            urlsplit(line.url)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise CaptureError(str(path), number, str(error)) from None
         lines.append(line)

@@ -126,7 +126,7 @@ def replay_command(
     Example: tickrail replay capture.jsonl --switch-every 7
     """
     lines = read_capture(file)
-    summary = asyncio.run(replay(lines, venue or venue_of(lines), architecture, switch_every=switch_every, adapted=adapted))
+    summary = asyncio.run(replay(lines, venue_of(lines, venue), architecture, switch_every=switch_every, adapted=adapted))
     if as_json:
         accounting = summary.accounting
         frames = {name: getattr(accounting, name) for name in ("received", "delivered", "control", "rejected", "shed", "in_flight")}

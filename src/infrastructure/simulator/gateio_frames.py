@@ -5,12 +5,11 @@ number in the last eight digits of an amount, which no client looks at. Frames a
 with its readers has no time for a JSON encoder, and every name and number in them is its own.
 """
 
-import random
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from infrastructure.simulator.market import LOTS, MIX, OPENED_MS, TICKS, Event, Levels, Market, Sent, Trading
+from infrastructure.simulator.market import LOTS, TICKS, Event, Levels, Market, Markets, Sent
 
 #: By the name of an interval, in seconds.
 INTERVALS = {
@@ -71,36 +70,20 @@ def changed_text(levels: Levels) -> str:
     )
 
 
-class GateioMarkets(ABC):
-    """Several pairs on one connection. ``symbols`` are unified; every second one sends its book over ``obu``."""
+class GateioMarkets(Markets):
+    """Several pairs on one connection; every second one sends its book over ``obu``."""
 
     #: By channel: the kind of event that it pushes, and how.
     channels: ClassVar[Mapping[str, tuple[str, Render]]]
     #: What the connection is subscribed to: channel and option, of books the seeded and the ``obu`` one, of the rest by kind of event.
     books: ClassVar[tuple[tuple[str, str], tuple[str, str]]]
     others: ClassVar[Mapping[str, tuple[str, str]]]
-    mix: ClassVar[Mapping[str, int]] = MIX
     dialect: ClassVar[str] = ""
-
-    def __init__(self, symbols: Sequence[str], seed: int) -> None:
-        self._trading = Trading(symbols, seed, self.native, self.mix)
-        self.markets = self._trading.markets
-        self._clock = random.Random(f"clock {seed}")
-        self._now_ms = OPENED_MS
-
-    @staticmethod
-    @abstractmethod
-    def native(symbol: str) -> str:
-        """What the exchange calls a unified symbol."""
 
     @staticmethod
     @abstractmethod
     def whole_obu(market: Market, option: str, now_ms: int) -> str:
         """The whole book on ``obu``."""
-
-    @abstractmethod
-    def rest_book(self, market: Market, now_ms: int) -> str:
-        """The REST answer with the whole book."""
 
     def opening(self) -> Iterator[Sent]:
         """What a client gets after subscribing: acknowledgements, and the whole book of each ``obu`` stream."""
@@ -109,24 +92,6 @@ class GateioMarkets(ABC):
         for market in self.markets.values():
             if market.uses_obu:
                 yield self.whole_book(market.symbol)
-
-    def next(self) -> Sent:
-        """The next frame of a randomly chosen pair."""
-        self._now_ms += self._clock.randrange(3)
-        return self._sent(self._trading.next(self._now_ms))
-
-    def skip_update(self, symbol: str) -> None:
-        """The exchange loses a change of this pair's book: the next push leaves a hole in its ids."""
-        self.markets[symbol].move()
-
-    def update(self, symbol: str) -> Sent:
-        """The next push of this pair's book."""
-        return self.make(self.markets[symbol], "orderbook")
-
-    def corrupted_update(self, symbol: str) -> Sent | None:
-        """The next push of this pair's book with a wrong best level; None if it did not touch one, and then it is lost."""
-        event = self._trading.make(self.markets[symbol], "orderbook", self._now_ms).corrupted()
-        return None if event is None else self._sent(event)
 
     def replacement(self, symbol: str) -> Sent:
         """The next push of an ``obu`` pair's book, whole and unasked."""
@@ -137,16 +102,8 @@ class GateioMarkets(ABC):
         """The whole book of an ``obu`` pair as it is, which answers a subscription."""
         return Sent(self.whole_obu(self.markets[symbol], self.books[1][1], self._now_ms).encode(), None, 0)
 
-    def snapshot(self, symbol: str) -> bytes:
-        """The REST answer with the whole book."""
-        return self.rest_book(self.markets[symbol], self._now_ms).encode()
-
-    def make(self, market: Market, kind: str) -> Sent:
-        """The next frame of this pair and kind."""
-        return self._sent(self._trading.make(market, kind, self._now_ms))
-
-    def _sent(self, event: Event) -> Sent:
-        market = event.market
-        channel, option = self.books[market.uses_obu] if event.kind == "orderbook" else self.others[event.kind]
+    def frame(self, event: Event) -> bytes:
+        """How an event is pushed."""
+        channel, option = self.books[event.market.uses_obu] if event.kind == "orderbook" else self.others[event.kind]
         _, render = self.channels[channel]
-        return Sent(render(event, option, self._now_ms, self.dialect).encode(), (event.kind, market.symbol), event.number)
+        return render(event, option, self._now_ms, self.dialect).encode()

@@ -46,6 +46,8 @@ DECIMAL = "decimal"
 #: How much of the base one contract is, by the place of its market: as text, and in ten-thousandths.
 _MULTIPLIERS = (("0.0001", 1), ("0.01", 100), ("1", 10_000), ("10", 100_000))
 FUNDING_S = 28_800
+#: Of which there are candles, beside those of trades.
+OTHER_PRICES = ("mark", "index")
 #: Every so many tickers one is whole; the others have only what changed.
 _WHOLE_TICKERS = 3
 
@@ -196,13 +198,17 @@ def funding_text(number: int) -> str:
 
 
 def candle(event: Event, option: str, now_ms: int, dialect: str) -> str:
-    """The candle of now, or the one that has just ended: ``v`` in contracts, ``a`` in base currency."""
+    """The candle of now, or the one that has just ended: ``v`` in contracts, ``a`` in base currency.
+
+    Those of mark and index price, which here are what was paid, say so in front of the contract.
+    """
     market = event.market
-    bar, is_finished = market.bar(INTERVALS[option], now_ms // 1000, event.number)
+    price, underscore, interval = option.rpartition("_")
+    bar, is_finished = market.bar(INTERVALS[interval], now_ms // 1000, event.number)
     volume = bar.volume - bar.volume % UNITS + event.number % UNITS
     result = (
         f'[{{"t":{bar.start_s},"v":{size(volume, dialect)},"c":"{price_text(bar.close)}","h":"{price_text(bar.high)}",'
-        f'"l":"{price_text(bar.low)}","o":"{price_text(bar.open)}","n":"{option}_{market.native}",'
+        f'"l":"{price_text(bar.low)}","o":"{price_text(bar.open)}","n":"{interval}_{price}{underscore}{market.native}",'
         f'"a":"{numbered_text(contract_of(market).base_units(bar.volume), event.number)}","w":{"true" if is_finished else "false"}}}]'
     )
     return push(CANDLESTICKS, result, now_ms)

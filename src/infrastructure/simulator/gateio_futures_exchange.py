@@ -15,6 +15,7 @@ from infrastructure.simulator.gateio_futures import (
     OBU,
     ORDER_BOOK,
     ORDER_BOOK_UPDATE,
+    OTHER_PRICES,
     TICKERS,
     TRADES,
     GateioFuturesMarkets,
@@ -95,6 +96,13 @@ class GateioFuturesExchange(GateioExchange):
             ORDER_BOOK: self._order_book,
             OBU: self._obu_streams,
         }
+
+    def candlesticks(self, payload: list[str]) -> list[Topic]:
+        """What a request for candles means: ``mark_`` or ``index_`` before a contract asks for those of that price."""
+        price, _, contract = payload[-1].partition("_")
+        if price not in OTHER_PRICES or contract not in self.by_native:
+            return super().candlesticks(payload)
+        return [topic._replace(option=f"{price}_{topic.option}") for topic in super().candlesticks([*payload[:-1], contract])]
 
     def _liquidations(self, payload: list[str]) -> list[Topic]:
         return [Topic(LIQUIDATIONS, EVERY if contract == "!all" else self.symbol(contract)) for contract in payload]

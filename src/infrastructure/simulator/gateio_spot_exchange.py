@@ -80,7 +80,7 @@ class GateioSpotExchange(GateioExchange):
         return [Topic(ORDER_BOOK_UPDATE, self.symbol(payload[0]), payload[1])]
 
     def _order_book(self, payload: list[str]) -> list[Topic]:
-        if len(payload) != 3 or payload[1] not in ("5", "10", "20", "50", "100") or payload[2] not in ("100ms", "1000ms"):
+        if len(payload) != 3 or payload[1] not in ("5", "10", "20", "30", "50", "100") or payload[2] not in ("100ms", "1000ms"):
             raise Refused(2, f"invalid argument: not a currency pair, a level and an interval: {payload}")
         return [Topic(ORDER_BOOK, self.symbol(payload[0]), payload[1])]
 

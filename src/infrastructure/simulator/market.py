@@ -1,10 +1,11 @@
 """Pairs that trade, from a seed: books, trades, candles and hidden numbers, which every simulated exchange pushes in a form of its own."""
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 from infrastructure.simulator.ledger import Stream
 
@@ -397,27 +398,60 @@ class Trading:
         return Event(market, kind, market.next_number(kind))
 
 
-class Markets(Protocol):
-    """Several pairs of one simulated exchange, on one connection."""
+class Markets(ABC):
+    """Several pairs of one simulated exchange, on one connection, from a seed. ``symbols`` are unified."""
 
-    @property
-    def markets(self) -> Mapping[str, Market]:
-        """By unified symbol."""
+    mix: ClassVar[Mapping[str, int]] = MIX
 
+    def __init__(self, symbols: Sequence[str], seed: int) -> None:
+        self._trading = Trading(symbols, seed, self.native, self.mix)
+        #: By unified symbol.
+        self.markets: Mapping[str, Market] = self._trading.markets
+        self._clock = random.Random(f"clock {seed}")
+        self._now_ms = OPENED_MS
+
+    @staticmethod
+    @abstractmethod
+    def native(symbol: str) -> str:
+        """What the exchange calls a unified symbol."""
+
+    @abstractmethod
     def opening(self) -> Iterator[Sent]:
         """What a client gets after subscribing."""
 
+    @abstractmethod
+    def rest_book(self, market: Market, now_ms: int) -> str:
+        """The REST answer with the whole book."""
+
+    @abstractmethod
+    def frame(self, event: Event) -> bytes:
+        """How an event is pushed."""
+
     def next(self) -> Sent:
         """The next frame of a randomly chosen pair."""
+        self._now_ms += self._clock.randrange(3)
+        return self._sent(self._trading.next(self._now_ms))
+
+    def make(self, market: Market, kind: str) -> Sent:
+        """The next frame of this pair and kind."""
+        return self._sent(self._trading.make(market, kind, self._now_ms))
 
     def update(self, symbol: str) -> Sent:
         """The next push of this pair's book."""
+        return self.make(self.markets[symbol], "orderbook")
+
+    def corrupted_update(self, symbol: str) -> Sent | None:
+        """The next push of this pair's book with a wrong best level; None if it did not touch one, and then it is lost."""
+        event = self._trading.make(self.markets[symbol], "orderbook", self._now_ms).corrupted()
+        return None if event is None else self._sent(event)
 
     def skip_update(self, symbol: str) -> None:
-        """The exchange loses a change of this pair's book."""
-
-    def whole_book(self, symbol: str) -> Sent:
-        """The whole book as a push, which answers a subscription."""
+        """The exchange loses a change of this pair's book: the next push leaves a hole in its ids."""
+        self.markets[symbol].move()
 
     def snapshot(self, symbol: str) -> bytes:
         """The REST answer with the whole book."""
+        return self.rest_book(self.markets[symbol], self._now_ms).encode()
+
+    def _sent(self, event: Event) -> Sent:
+        return Sent(self.frame(event), (event.kind, event.market.symbol), event.number)

@@ -8,8 +8,7 @@ at. Numbers are texts without trailing zeros, but for those of whole books, whic
 """
 
 import json
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from hashlib import md5
 from typing import NamedTuple
@@ -17,16 +16,15 @@ from typing import NamedTuple
 from infrastructure.simulator.market import (
     DIGITS,
     LOTS,
-    OPENED_MS,
     TICKS,
     Event,
     Levels,
     Market,
+    Markets,
     Print,
     Ranked,
     Sent,
     Topic,
-    Trading,
     numbered_text,
     price_text,
     turnover_text,
@@ -420,14 +418,8 @@ _OPEN = {
 }
 
 
-class MexcSpotMarkets:
-    """Several pairs on one connection. ``symbols`` are unified."""
-
-    def __init__(self, symbols: Sequence[str], seed: int) -> None:
-        self._trading = Trading(symbols, seed, native)
-        self.markets = self._trading.markets
-        self._clock = random.Random(f"clock {seed}")
-        self._now_ms = OPENED_MS
+class MexcSpotMarkets(Markets):
+    """Several pairs on one connection."""
 
     @staticmethod
     def native(symbol: str) -> str:
@@ -440,38 +432,16 @@ class MexcSpotMarkets:
             names = ",".join(stream_name(channel, symbol, option) for symbol in self.markets)
             yield Sent(answer(0, names).encode(), None, 0)
 
-    def next(self) -> Sent:
-        """The next frame of a randomly chosen pair."""
-        self._now_ms += self._clock.randrange(3)
-        return self._sent(self._trading.next(self._now_ms))
-
-    def skip_update(self, symbol: str) -> None:
-        """The exchange loses a change of this pair's book: the next push leaves a hole in its versions."""
-        self.markets[symbol].move()
-
-    def update(self, symbol: str) -> Sent:
-        """The next push of this pair's book."""
-        return self.make(self.markets[symbol], "orderbook")
-
-    def corrupted_update(self, symbol: str) -> Sent | None:
-        """The next push of this pair's book with a wrong best level; None if it did not touch one, and then it is lost."""
-        event = self._trading.make(self.markets[symbol], "orderbook", self._now_ms).corrupted()
-        return None if event is None else self._sent(event)
-
-    def snapshot(self, symbol: str) -> bytes:
+    def rest_book(self, market: Market, now_ms: int) -> str:
         """The REST answer with the whole book."""
-        market = self.markets[symbol]
-        return rest_book(market.update_id, *market.ranked(), self._now_ms).encode()
+        return rest_book(market.update_id, *market.ranked(), now_ms)
 
-    def make(self, market: Market, kind: str) -> Sent:
-        """The next frame of this pair and kind."""
-        return self._sent(self._trading.make(market, kind, self._now_ms))
-
-    def _sent(self, event: Event) -> Sent:
+    def frame(self, event: Event) -> bytes:
+        """How an event is pushed."""
         channel, option = _OPEN[event.kind]
         render = CHANNELS[channel].render
         assert render is not None
-        return Sent(render(event, option, self._now_ms, False), (event.kind, event.market.symbol), event.number)
+        return render(event, option, self._now_ms, False)
 
 
 def answer(number: int, message: str) -> str:

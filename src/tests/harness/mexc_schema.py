@@ -1,4 +1,4 @@
-"""MEXC spot's push frames as a table of fields, read by the protobuf library itself: no schema of the project's takes part."""
+"""MEXC spot's push frames read by the protobuf library from the tests' own table of fields: no schema of the project's takes part."""
 
 from typing import Any
 
@@ -7,96 +7,31 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-_TEXT, _NUMBER = "text", "number"
-_LEVEL = ((1, "price", _TEXT), (2, "quantity", _TEXT))
-_BEST = ((1, "bidPrice", _TEXT), (2, "bidQuantity", _TEXT), (3, "askPrice", _TEXT), (4, "askQuantity", _TEXT))
-#: By message: number, name and type of each field; a type with a star is a list of that message.
-MESSAGES: dict[str, tuple[tuple[int, str, str], ...]] = {
-    "Wrapper": (
-        (1, "channel", _TEXT),
-        (3, "symbol", _TEXT),
-        (4, "symbolId", _TEXT),
-        (5, "createTime", _NUMBER),
-        (6, "sendTime", _NUMBER),
-        (303, "publicLimitDepths", "LimitDepths"),
-        (308, "publicSpotKline", "SpotKline"),
-        (309, "publicMiniTicker", "MiniTicker"),
-        (310, "publicMiniTickers", "MiniTickers"),
-        (311, "publicBookTickerBatch", "BookTickerBatch"),
-        (313, "publicAggreDepths", "AggreDepths"),
-        (314, "publicAggreDeals", "AggreDeals"),
-        (315, "publicAggreBookTicker", "AggreBookTicker"),
-    ),
-    "Level": _LEVEL,
-    "LimitDepths": (
-        (1, "asks", "Level*"),
-        (2, "bids", "Level*"),
-        (3, "eventType", _TEXT),
-        (4, "version", _TEXT),
-        (5, "lastOrderCreateTime", _NUMBER),
-    ),
-    "AggreDepths": (
-        (1, "asks", "Level*"),
-        (2, "bids", "Level*"),
-        (3, "eventType", _TEXT),
-        (4, "fromVersion", _TEXT),
-        (5, "toVersion", _TEXT),
-        (6, "lastOrderCreateTime", _NUMBER),
-    ),
-    "Deal": ((1, "price", _TEXT), (2, "quantity", _TEXT), (3, "tradeType", _NUMBER), (4, "time", _NUMBER), (5, "tradeId", _TEXT)),
-    "AggreDeals": ((1, "deals", "Deal*"), (2, "eventType", _TEXT)),
-    "Best": _BEST,
-    "AggreBookTicker": (*_BEST, (5, "version", _TEXT), (6, "lastOrderCreateTime", _NUMBER)),
-    "BookTickerBatch": ((1, "items", "Best*"), (2, "version", _TEXT), (3, "lastOrderCreateTime", _NUMBER)),
-    "SpotKline": (
-        (1, "interval", _TEXT),
-        (2, "windowStart", _NUMBER),
-        (3, "openingPrice", _TEXT),
-        (4, "closingPrice", _TEXT),
-        (5, "highestPrice", _TEXT),
-        (6, "lowestPrice", _TEXT),
-        (7, "volume", _TEXT),
-        (8, "amount", _TEXT),
-        (9, "windowEnd", _NUMBER),
-    ),
-    "MiniTicker": tuple(
-        (number, name, _TEXT)
-        for number, name in enumerate(
-            (
-                "symbol",
-                "price",
-                "rate",
-                "zonedRate",
-                "high",
-                "low",
-                "volume",
-                "quantity",
-                "lastCloseRate",
-                "lastCloseZonedRate",
-                "lastCloseHigh",
-                "lastCloseLow",
-            ),
-            1,
-        )
-    ),
-    "MiniTickers": ((1, "items", "MiniTicker*"),),
-}
+from tests.harness.mexc_frames import WRAPPER, Table
+
+#: Fields of public pushes that are whole numbers, and those that are lists; all others are texts, and there is one of each.
+NUMBERS = {"createTime", "sendTime", "lastOrderCreateTime", "tradeType", "time", "windowStart", "windowEnd"}
+LISTS = {"asks", "bids", "deals", "items"}
 _PACKAGE = "tests.mexc"
+
+
+def _add(file: descriptor_pb2.FileDescriptorProto, name: str, table: Table) -> None:
+    message = file.message_type.add(name=name)
+    for field_name, place in table.items():
+        number, inner = (place, None) if isinstance(place, int) else place
+        field = message.field.add(name=field_name, number=number)
+        field.label = field.LABEL_REPEATED if field_name in LISTS else field.LABEL_OPTIONAL
+        if inner is None:
+            field.type = field.TYPE_INT64 if field_name in NUMBERS else field.TYPE_STRING
+        else:
+            field.type = field.TYPE_MESSAGE
+            field.type_name = f".{_PACKAGE}.{name}_{field_name}"
+            _add(file, f"{name}_{field_name}", inner)
 
 
 def _wrapper_type() -> type[Message]:
     file = descriptor_pb2.FileDescriptorProto(name="tests_mexc.proto", package=_PACKAGE, syntax="proto3")
-    for name, fields in MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for number, field_name, kind in fields:
-            field = message.field.add(name=field_name, number=number, label=3 if kind.endswith("*") else 1)
-            if kind in (_TEXT, _NUMBER):
-                field.type = (
-                    descriptor_pb2.FieldDescriptorProto.TYPE_STRING if kind == _TEXT else descriptor_pb2.FieldDescriptorProto.TYPE_INT64
-                )
-            else:
-                field.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
-                field.type_name = f".{_PACKAGE}.{kind.rstrip('*')}"
+    _add(file, "Wrapper", {name: place for name, place in WRAPPER.items() if not name.startswith("private")})
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Wrapper"))

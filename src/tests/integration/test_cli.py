@@ -17,6 +17,7 @@ from infrastructure.cli import main
 from infrastructure.demo import Demo, DemoSettings
 from infrastructure.exchanges import VENUES
 from infrastructure.screens import picture
+from tests.harness import frames
 from tests.harness.captures import ROOT
 
 TICKRAIL = Path(sys.executable).with_name("tickrail")
@@ -143,14 +144,16 @@ def test_what_a_demo_shows_fits_a_terminal_of_80_columns_and_24_lines() -> None:
     assert set(small) == set(VENUES) and len(tall) == 18
 
 
-def test_a_replay_prints_the_same_whatever_the_architecture() -> None:
-    reference = json.loads(run("replay", EXAMPLE, "--json").stdout)
+@pytest.mark.parametrize("venue", VENUES)
+def test_a_replay_prints_the_same_whatever_the_architecture(venue: str) -> None:
+    example = ROOT / "examples" / f"{venue}.jsonl"
+    reference = json.loads(run("replay", example, "--json").stdout)
     assert reference.pop("switches") == 0
     assert set(reference["accounting"]) == {"received", "delivered", "control", "rejected", "shed", "in_flight"}
-    book = reference["books"]["BTC/USDT"]
+    book = reference["books"]["BTC/USDT:USDT" if "futures" in venue else "BTC/USDT"]
     assert book["state"] == "live" and book["bids"][0][0] > book["bids"][1][0] and book["asks"][0][0] < book["asks"][1][0]
-    options = ("--architecture", "strategy", "--adapted", "--venue", "gateio_spot", "--switch-every", 7)
-    printed = json.loads(run("replay", EXAMPLE, "--json", *options).stdout)
+    options = ("--architecture", "strategy", "--adapted", "--venue", venue, "--switch-every", 7)
+    printed = json.loads(run("replay", example, "--json", *options).stdout)
     assert printed.pop("switches") == printed["frames"] // 7
     assert printed == reference
 
@@ -159,9 +162,15 @@ def test_a_replay_for_people_ends_with_the_digest() -> None:
     lines = [line.rstrip() for line in run("replay", EXAMPLE).stdout.splitlines()]
     assert lines[-1].startswith("sha256 ") and len(lines[-1]) == 71
     assert lines[0].split()[:3] == ["received", "delivered", "control"]
-    # As many decimals for every price of a book.
-    assert any(line.startswith("ETH/USDT   live     6280.60    6280.65 ") for line in lines)
     assert max(map(len, lines)) < 80
+
+
+def test_a_replay_for_people_shows_as_many_decimals_for_every_price_of_a_book(tmp_path: Path) -> None:
+    book = frames.obu(None, 7, [("6280.60", "1")], [("6280.65", "2")], full=True, pair="ETH_USDT")
+    path = tmp_path / "capture.jsonl"
+    path.write_text(json.dumps({"dir": "in", "raw": book.decode()}))
+    lines = run("replay", path, "--venue", "gateio_spot").stdout.splitlines()
+    assert any(line.startswith("ETH/USDT   live     6280.60    6280.65 ") for line in lines)
 
 
 #: The ends of wrong input, each a process of its own.

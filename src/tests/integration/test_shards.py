@@ -15,7 +15,7 @@ from infrastructure.events import Trade
 from infrastructure.exchanges import venue_named
 from infrastructure.limits import Limiter
 from infrastructure.networking.http import Rest
-from infrastructure.networking.websocket.fake_transport import FakeTransport, FakeVenue
+from infrastructure.networking.websocket.fake_transport import FakeRest, FakeTransport, FakeVenue
 from infrastructure.networking.websocket.handlers import PublicWebSocketHandler
 from infrastructure.networking.websocket.link import Loss, LossCause
 from infrastructure.networking.websocket.marker import Switches
@@ -23,7 +23,7 @@ from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.venue import Rate
 from tests.harness import frames, mexc_frames
 from tests.harness.effort import is_soak
-from tests.harness.live import assert_whole
+from tests.harness.live import acknowledged, assert_whole
 from tests.harness.variants import Variant
 from tests.harness.virtual_loop import VirtualLoop, run_virtual
 
@@ -53,6 +53,8 @@ class Exchange(FakeVenue):
         self.ever: defaultdict[int, list[str]] = defaultdict(list)
         self.requested_s: defaultdict[int, list[float]] = defaultdict(list)
         self.fetched_s: list[float] = []
+        #: The version of every book.
+        self.version = 10
 
     async def __call__(self, *arguments: Any, **more: Any) -> FakeTransport:
         transport = await super().__call__(*arguments, **more)
@@ -85,7 +87,9 @@ class Exchange(FakeVenue):
             listed = [{"symbol": base + quote, "baseAsset": base, "quoteAsset": quote} | steps for base, quote in pairs]
             return json.dumps({"symbols": listed}).encode()
         self.fetched_s.append(asyncio.get_running_loop().time())
-        return json.dumps({"lastUpdateId": 10, "bids": [["100", "1"]], "asks": [["101", "1"]], "timestamp": 1}).encode()
+        return json.dumps(
+            {"lastUpdateId": self.version, "bids": [["100", "1"]], "asks": [["101", "1"]], "timestamp": 1_700_000_000_000}
+        ).encode()
 
     def carrier(self, stream: str) -> FakeTransport:
         """The open connection that was asked for this stream last."""
@@ -142,6 +146,14 @@ def assert_within(rate: Rate, times_s: Sequence[float]) -> None:
     """No window of the rate's length holds more than its count."""
     for begin in times_s:
         assert sum(1 for at in times_s if begin <= at < begin + rate.per_s - 1e-6) <= rate.count, (rate, begin)
+
+
+async def until(condition: Callable[[], object], within_s: float = 600.0) -> None:
+    """Let virtual time pass until ``condition`` holds."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "it never came to hold"
+        await asyncio.sleep(0.1)
 
 
 async def trade_each(exchange: Exchange, symbols: Sequence[str], number: int) -> None:
@@ -201,8 +213,7 @@ class TestSpreading:
             await manager.initialize(symbols[: MOST - 2])
             await manager.unsubscribe(symbols[:2])
             exchange.transports[0].lose(Loss(LossCause.CUT))
-            while manager.connects < 2 or not manager.is_connected():
-                await asyncio.sleep(0.1)
+            await until(lambda: manager.connects == 2 and manager.is_connected())
             await asyncio.sleep(0.1)
             await manager.subscribe(symbols[MOST - 2 :])
             assert manager.connections == 1 and len(exchange.ever[2]) == MOST - 2
@@ -248,6 +259,35 @@ class TestSpreading:
             assert_whole(manager)
 
         in_virtual_time(5, main)
+
+
+def test_requests_of_one_stream_each_go_out_no_faster_than_the_venue_takes_them(variant: Variant) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        symbols, sent_s = named(120), []
+        limits = venue_named("gateio_spot").limits
+
+        def answered(text: str) -> list[bytes]:
+            sent_s.append(loop.time())
+            return acknowledged(json.loads(text))
+
+        manager = WebSocketManager(
+            exchange_settings("gateio_spot", symbols=symbols, channels=["spot.obu"], **URLS),
+            architecture=variant.architecture,
+            adapted=variant.adapted,
+            connect=FakeVenue(answered),
+            rest=FakeRest(lambda path, query: frames.instruments(*symbols)),
+            clock=loop.clock,
+            chance=loop.chance,
+        )
+        await manager.initialize()
+        assert manager.connections == 1 and len(sent_s) == len(symbols)
+        assert_within(limits.requests, sent_s)
+        await manager.close()
+        assert_whole(manager)
+
+    in_virtual_time(11, main)
 
 
 class TestRefusals:
@@ -318,8 +358,7 @@ class TestCuts:
             rest = [symbol for symbol in symbols if symbol not in its]
             await trade_each(exchange, rest, 2)
             assert len(seen.of(Trade)) == len(symbols) + len(rest)
-            while not manager.is_connected():
-                await asyncio.sleep(0.1)
+            await until(manager.is_connected)
             await asyncio.sleep(0.1)
             await trade_each(exchange, its, 2)
             assert len(seen.of(Trade)) == 2 * len(symbols) and len(seen.gaps) == MOST
@@ -340,26 +379,24 @@ class TestCuts:
             await manager.subscribe(books, [DEPTH])
             assert manager.connections == len(exchange.transports)
 
-            def push(first: int) -> None:
+            def push() -> None:
+                exchange.version += 1
                 for symbol in books:
-                    update = mexc_frames.depth(first, first, [(100, first)], native=native(symbol))
+                    update = mexc_frames.depth(exchange.version, exchange.version, [(100, 2)], native=native(symbol))
                     exchange.carrier(f"{DEPTH}@100ms@{native(symbol)}").deliver(update)
 
-            push(11)
-            while not all(symbol in manager.books and manager.books[symbol].is_live for symbol in books):
-                await asyncio.sleep(0.1)
+            push()
+            await until(lambda: all(symbol in manager.books and manager.books[symbol].is_live for symbol in books))
             before_s = loop.time()
             open_before = len(exchange.transports)
             for transport in exchange.transports:
                 transport.lose(Loss(LossCause.CUT))
             await asyncio.sleep(0.01)
             assert all(book.state.value == "stale" for book in manager.books.values())
-            while not manager.is_connected():
-                await asyncio.sleep(0.1)
+            await until(manager.is_connected)
             await asyncio.sleep(1)
-            push(12)
-            while not all(manager.books[symbol].is_live for symbol in books):
-                await asyncio.sleep(0.1)
+            push()
+            await until(lambda: all(manager.books[symbol].is_live for symbol in books))
             assert len(exchange.transports) == 2 * open_before
             assert_within(LIMITS.connects, [attempt.at_s for attempt in exchange.attempts])
             assert_within(LIMITS.rest, exchange.fetched_s)

@@ -5,10 +5,9 @@ Pushes are read by the protobuf library from a table of fields in the tests; a s
 
 import asyncio
 import json
-import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,6 +23,7 @@ from infrastructure.simulator.gateio_spot_exchange import GateioSpotExchange
 from infrastructure.simulator.market import FALL, LEAP, Topic, hidden_number
 from infrastructure.simulator.mexc_spot_exchange import MOST_SUBSCRIPTIONS, MexcSpotExchange
 from infrastructure.simulator.server import Simulator
+from tests.harness.exchange_client import ExchangeClient, assert_fault_refused, opened, run
 from tests.harness.mexc_schema import read_push
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
@@ -48,52 +48,23 @@ EVERYTHING = [
 BLOCKED = "Not Subscribed successfully! [{}].  Reason\uff1a Blocked! "
 
 
-class Client:
+class Client(ExchangeClient):
     """Somebody's connection to the exchange."""
 
-    def __init__(self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.http = http
-        self.socket = socket
-        #: What came, but for answers.
-        self.frames: list[dict[str, Any]] = []
-        self.answers: list[dict[str, Any]] = []
+    def take(self, message: aiohttp.WSMessage) -> None:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            self.answers.append(json.loads(message.data))
+        else:
+            assert message.type is aiohttp.WSMsgType.BINARY, message
+            self.frames.append(read_push(message.data))
 
     async def ask(self, method: str, *params: str, answers: int = 1, **more: Any) -> list[dict[str, Any]]:
         """Send a request and return its answers."""
-        await self.socket.send_str(json.dumps({"method": method, "params": list(params)} | more))
-        seen = len(self.answers)
-        await self.read(lambda: len(self.answers) >= seen + answers)
-        return self.answers[seen:]
+        return await self.answers_to({"method": method, "params": list(params)} | more, answers)
 
     async def subscribe(self, *streams: str) -> None:
         """Subscribe to streams that the exchange has."""
         assert await self.ask("SUBSCRIPTION", *streams) == [{"id": 0, "code": 0, "msg": ",".join(streams)}]
-
-    async def read(self, enough: Callable[[], bool]) -> None:
-        """Take frames until there are enough."""
-        while not enough():
-            message = await self.socket.receive(timeout=20)
-            if message.type is aiohttp.WSMsgType.TEXT:
-                self.answers.append(json.loads(message.data))
-            else:
-                assert message.type is aiohttp.WSMsgType.BINARY, message
-                self.frames.append(read_push(message.data))
-
-    async def read_frames(self, count: int) -> list[dict[str, Any]]:
-        """The first so many frames."""
-        await self.read(lambda: len(self.frames) >= count)
-        return self.frames[:count]
-
-    async def get(self, path: str) -> Any:
-        async with self.http.get(path) as answer:
-            return await answer.json()
-
-    async def post(self, what: str, body: str = "") -> int:
-        async with self.http.post(f"/simulator/{what}", data=body) as answer:
-            return answer.status
-
-    async def state(self) -> Any:
-        return await self.get("/simulator/state")
 
     async def rest_is_here(self) -> None:
         """Everything that was put on the connection so far has been read: the server answers pings in order."""
@@ -115,20 +86,8 @@ async def exchange(
     """A running exchange and a client of it."""
     simulator = Simulator("mexc_spot", () if "capture" in more else SYMBOLS, rate=rate, seed=seed, faults=faults, **more)
     simulator.is_paused = is_paused
-    async with (
-        simulator.serving() as port,
-        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
-        http.ws_connect(f"{PATH}?log={log}") as socket,
-    ):
+    async with opened(simulator, log) as (http, socket):
         yield Client(http, socket)
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(60):
-            await test
-
-    asyncio.run(main())
 
 
 def body_of(frame: dict[str, Any]) -> dict[str, Any]:
@@ -868,14 +827,7 @@ class TestFaults:
         ],
     )
     def test_a_fault_that_it_cannot_have_is_told(self, fault: str, says: str) -> None:
-        with pytest.raises(SettingsError, match=re.escape(says)):
-            Simulator("mexc_spot", SYMBOLS, faults=[fault])
-
-        async def test() -> None:
-            async with exchange(rate=0) as client:
-                assert await client.post("fault", fault) == 400
-
-        run(test())
+        assert_fault_refused("mexc_spot", SYMBOLS, fault, says)
 
     @pytest.mark.parametrize("fault", ["bodyless=3", "old-schema"])
     def test_what_others_cannot_have_is_told_too(self, fault: str) -> None:

@@ -60,10 +60,10 @@ class Ended(VenueRun):
 
 
 class Failed(Ended):
-    """Fails at the first venue as soon as all are open."""
+    """Fails at the second venue as soon as all are open."""
 
     async def run(self, ready: asyncio.Barrier) -> VenueFigures:
-        if self.venue.name != ONE:
+        if self.venue.name != OTHER:
             return await super().run(ready)
         await ready.wait()
         raise SimulatorFailed("does not answer")

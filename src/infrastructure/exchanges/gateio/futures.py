@@ -146,6 +146,8 @@ OBU = "futures.obu"
 
 #: Candles are of trades, or of one of these prices: ``mark_BTC_USDT``.
 _OTHER_PRICES = ("mark", "index")
+#: Levels a side of the whole books.
+_DEPTHS = ("1", "5", "10", "20", "50", "100")
 _INTERVALS = ("10s", "1m", "5m", "15m", "30m", "1h", "4h", "8h", "1d", "7d")
 
 #: No time in milliseconds is smaller, no time in seconds greater: 5138 in seconds, 1973 in milliseconds.
@@ -393,13 +395,13 @@ GATEIO_FUTURES = Venue(
             ORDER_BOOK_UPDATE, RestSeeded(), Repair.FETCH_SNAPSHOT, {"": 100, "100ms": 100, "20ms": 20}, is_audited=True
         ),
         # Whole books alone today. Changes, as until 2023, continue one if their ids do.
-        ORDER_BOOK: BookChannel(ORDER_BOOK, InBand(), Repair.RESUBSCRIBE),
+        ORDER_BOOK: BookChannel(ORDER_BOOK, InBand(), Repair.RESUBSCRIBE, {"": 20} | {level: int(level) for level in _DEPTHS}),
     },
     options={
         CANDLESTICKS: (*_INTERVALS, *(f"{price}_{interval}" for price in _OTHER_PRICES for interval in _INTERVALS)),
         ORDER_BOOK_UPDATE: ("20ms", "100ms"),
         OBU: ("50", "400"),
-        ORDER_BOOK: ("1", "5", "10", "20", "50", "100"),
+        ORDER_BOOK: _DEPTHS,
     },
     snapshot_path="/api/v4/futures/usdt/order_book",
     snapshot_symbol_key="contract",

@@ -208,6 +208,9 @@ class GateioSpotCodec(GateioCodec):
         ]
 
 
+#: Of the channel that pushes whole books.
+_LEVELS = ("5", "10", "20", "30", "50", "100")
+
 GATEIO_SPOT = Venue(
     name=NAME,
     codec=GateioSpotCodec(),
@@ -227,13 +230,13 @@ GATEIO_SPOT = Venue(
         ORDER_BOOK_UPDATE: BookChannel(
             ORDER_BOOK_UPDATE, RestSeeded(), Repair.FETCH_SNAPSHOT, {"": 100, "100ms": 100, "20ms": 20}, is_audited=True
         ),
-        ORDER_BOOK: BookChannel(ORDER_BOOK, WholeBook(), Repair.WAIT),
+        ORDER_BOOK: BookChannel(ORDER_BOOK, WholeBook(), Repair.WAIT, {"": 20} | {level: int(level) for level in _LEVELS}),
     },
     options={
         CANDLESTICKS: ("10s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "7d", "30d"),
         ORDER_BOOK_UPDATE: ("20ms", "100ms"),
         OBU: ("50", "100", "400"),
-        ORDER_BOOK: ("5", "10", "20", "30", "50", "100"),
+        ORDER_BOOK: _LEVELS,
     },
     snapshot_path="/api/v4/spot/order_book",
     snapshot_symbol_key="currency_pair",
