@@ -21,7 +21,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml setup.py $(MESSAGES)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: setup ## stream a simulated exchange over a socket through both architectures; ARGS="--seconds 5 --json"
+demo: setup ## stream three simulated exchanges at once through both architectures; ARGS="--seconds 5 --json"
 	$(BIN)/tickrail demo $(ARGS)
 
 check: setup ## lint, format, types
@@ -36,7 +36,7 @@ soak: setup ## the long forms: every interleaving of a lane to 8 steps, 10,000 s
 	cd src && ../$(BIN)/python -m tests.harness.soak $(ARGS)
 	TICKRAIL_SOAK=1 $(BIN)/pytest src/tests/property src/tests/fuzz
 
-soak-live: setup ## real sockets: 1,050 switches a minute at 22,000 frames/s with cuts and holes; 500 reconnects
+soak-live: setup ## real sockets: 1,050 switches a minute with cuts and holes, of one venue and of all; 500 reconnects
 	cd src && ../$(BIN)/python -m tests.harness.live_soak $(ARGS)
 	TICKRAIL_SOAK=1 $(BIN)/pytest src/tests/integration/test_manager_load.py
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from infrastructure.canonical import canonical
 from infrastructure.capture import read_capture
-from infrastructure.demo import Demo
+from infrastructure.demo import DEMO_VENUES, Demo, DemoSettings
 from infrastructure.errors import SettingsError, TickrailError
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
@@ -48,7 +48,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,  # Its boxes cut help and errors into pieces of a few words.
 )
-_DEMO_VENUE = next(iter(VENUES))
+_DEMO = DemoSettings()
 _REFRESHES_PER_SECOND = 4
 _FAULT_LINES = (
     textwrap.fill(f"{usage(each):27}{each.help}", 78, initial_indent="  ", subsequent_indent=" " * 29) for each in FAULTS.values()
@@ -58,41 +58,42 @@ _FAULTS_HELP = "\n".join(("\b", "Faults:", *_FAULT_LINES))
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line, for machines.")]
 
 
-@app.command("demo", short_help="Prove on a simulated exchange that switching loses nothing.")
+@app.command("demo", short_help="Prove on simulated exchanges that switching loses nothing.")
 def demo_command(
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, max=86_400, help="How long to stream.")] = 20.0,
-    rate: Annotated[float, typer.Option(metavar="N", min=1, max=1_000_000, help="Frames a second in all.")] = 4000.0,
+    venue: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VENUE", help=f"One of {', '.join(DEMO_VENUES)}. May be given several times.", show_default="all of them"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, max=86_400, help="How long to stream.")] = _DEMO.seconds,
+    rate: Annotated[float, typer.Option(metavar="N", min=1, max=1_000_000, help="Frames a second in all, over all venues.")] = _DEMO.rate,
     switch_every: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.01, help="How long until the architecture is switched again.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the generated market; the same seed, the same frames.")] = 1,
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.01,
+            help="How long until the first venue's architecture is switched again; the others' are a little later each.",
+        ),
+    ] = _DEMO.switch_every,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the generated markets; the same seed, the same frames.")] = _DEMO.seed,
     as_json: Json = False,
     inject: Annotated[Inject | None, typer.Option(hidden=True, help="Put a fault into our own side, which the run must find.")] = None,
 ) -> None:
-    """Stream a simulated exchange over a real socket, switch architectures while it flows, and prove that nothing was lost.
+    """Stream simulated exchanges over real sockets, switch architectures while they flow, and prove that nothing was lost.
 
-    The exchange is a process of its own on this machine, and every message it sends carries a number. The numbers that reached the
+    Each exchange is a process of its own on this machine, and every message it sends carries a number. The numbers that reached the
     callbacks are held against those that were sent, and at the end each order book against the exchange's own. Exit code 0 only if nothing
-    was lost, duplicated or reordered and every book is right. Ctrl-C and SIGTERM end it unproven, with exit code 130.
+    was lost, duplicated or reordered at any of them and every book is right. Ctrl-C and SIGTERM end it unproven, with exit code 130.
 
     Example: tickrail demo --seconds 5 --rate 8000 --switch-every 0.2
     """
-    demo = Demo(_DEMO_VENUE, seed, inject)
+    demo = Demo(venue or DEMO_VENUES, DemoSettings(seconds=seconds, rate=rate, switch_every=switch_every, seed=seed, inject=inject))
     console = Console()
-    shown = -1.0
-
-    def show(running: Demo, elapsed: float) -> None:
-        nonlocal shown
-        if elapsed - shown >= 1 / _REFRESHES_PER_SECOND or elapsed >= seconds:
-            shown = elapsed
-            live.update(picture(running, elapsed, seconds))
-
     try:
         if as_json:
-            summary = in_loop(demo.run(seconds, rate, switch_every))
+            summary = in_loop(demo.run())
         else:
-            with _live(console, f"tickrail demo  {_DEMO_VENUE}  starting") as live:
-                summary = in_loop(demo.run(seconds, rate, switch_every, show))
+            with _live(console, "tickrail demo  starting") as live:
+                summary = in_loop(demo.run(lambda running, elapsed: live.update(picture(running, elapsed, console.height))))
     except KeyboardInterrupt:
         sys.stderr.write("tickrail: ended early, nothing is proven\n")
         raise typer.Exit(130) from None
@@ -184,7 +185,7 @@ def run_command(
         write(exchanges)
     else:
         with _live(console, "tickrail run  connecting") as live:
-            in_loop(exchanges.run(seconds, lambda running: live.update(exchanges_picture(running))))
+            in_loop(exchanges.run(seconds, lambda running: live.update(exchanges_picture(running, console.height))))
     if not events:
         console.print(exchanges_picture(exchanges))
     if exchanges.managers and all(manager.failure for manager in exchanges.managers.values()):

@@ -1,38 +1,66 @@
-"""Streams a simulated exchange over real sockets, switches the architecture in mid-stream, and holds what came out against what went in."""
+"""Streams simulated exchanges over real sockets, switches each one's architecture in mid-stream, and holds what came out against what
+went in.
+"""
 
 import asyncio
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 
 from infrastructure.book import OrderBook
-from infrastructure.events import Architecture, BookState, BookStateChange, BookTicker, Candle, Gap, Ticker, Trade
-from infrastructure.exchanges import venue_named
+from infrastructure.events import Architecture, BookState, BookStateChange, BookTicker, Candle, Gap, Liquidation, MessageType, Ticker, Trade
+from infrastructure.exchanges import VENUES, venue_named
 from infrastructure.feed import open_feed
 from infrastructure.injected import LANES, Inject
+from infrastructure.limits import Limiter
 from infrastructure.metrics import FrameAccounting
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
+from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.launch import SideChannel, level_floats, simulated_exchange
 from infrastructure.simulator.ledger import Ledger
 from infrastructure.simulator.market import hidden_number
 from infrastructure.venue import Repair, Venue
 
-SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "DOGE/USDT", "ADA/USDT")
+#: Of all venues that can be simulated.
+DEMO_VENUES = tuple(name for name in VENUES if name in EXCHANGES)
 LOG_NAME = "demo"
-#: How often the exchange's log is read.
+#: How often an exchange's log is read, and the picture drawn.
 LOG_EVERY_S = 0.25
+SHOW_EVERY_S = 0.25
+#: By this share of the first venue's time each further one switches later, so that no two keep step.
+STAGGER = 0.35
 #: One book push in so many is lost at the exchange, which the feed must notice and repair.
-HOLE_EVERY = 4000
+HOLE_EVERY = 1500
 #: How long the exchange goes on without faults, so that every hole shows, and how long the feed then has to catch up.
 SETTLE_S = 1.0
 CATCH_UP_S = 20.0
 #: The same where our own fault is known to leave something outstanding.
 INJECTED_CATCH_UP_S = 2.0
+
+
+class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a demonstration does: for how long, at how many frames a second over all venues, and how often the first venue switches.
+
+    ``symbols`` are traded by every venue, or by each its own few; ``faults`` are those of the exchanges, each
+    of those that can have it, and ``inject`` is one of our own.
+    """
+
+    seconds: float = 20.0
+    rate: float = 4000.0
+    switch_every: float = 1.0
+    seed: int = 1
+    inject: Inject | None = None
+    symbols: tuple[str, ...] = ()
+    faults: tuple[str, ...] = (f"drop={HOLE_EVERY}",)
+    architecture: Architecture = Architecture.STRATEGY
+    adapted: bool = False
+    reconnect: ReconnectSettings = msgspec.field(default_factory=ReconnectSettings)
 
 
 class BookCounts(msgspec.Struct):
@@ -55,17 +83,27 @@ class ArchitectureFigures(msgspec.Struct):
 
 
 class VenueFigures(msgspec.Struct):
-    """What one venue's feed did."""
+    """What one venue's feed did, and what its ledger says of it.
+
+    ``wrong_books`` are books that at the end are not LIVE and equal to the exchange's, level by level.
+    """
 
     accounting: FrameAccounting
     switches: int
     books: BookCounts
     architectures: dict[str, ArchitectureFigures]
     gaps_repaired: int
+    connections: int
+    lost: int
+    duplicated: int
+    reordered: int
+    unbalanced: bool
+    findings: list[str]
+    wrong_books: list[str] = []
 
 
 class DemoSummary(msgspec.Struct):
-    """What a demo run ended with. ``wrong_books`` are books that are not LIVE and equal to the exchange's, level by level."""
+    """What a demo run ended with: each venue's figures, and over all of them what was found."""
 
     seconds: float
     venues: dict[str, VenueFigures]
@@ -76,90 +114,102 @@ class DemoSummary(msgspec.Struct):
     unbalanced: bool
     findings: list[str]
 
+    @classmethod
+    def of(cls, seconds: float, venues: dict[str, VenueFigures]) -> "DemoSummary":
+        """The sums over ``venues``."""
+        return cls(
+            seconds=round(seconds, 3),
+            venues=venues,
+            lost=sum(venue.lost for venue in venues.values()),
+            duplicated=sum(venue.duplicated for venue in venues.values()),
+            reordered=sum(venue.reordered for venue in venues.values()),
+            wrong_books=[f"{name} {symbol}" for name, venue in venues.items() for symbol in venue.wrong_books],
+            unbalanced=any(venue.unbalanced for venue in venues.values()),
+            findings=[f"{text}, {name}" for name, venue in venues.items() for text in venue.findings],
+        )
+
     @property
     def is_clean(self) -> bool:
         """Whether the run proves what it set out to."""
         return not (self.lost or self.duplicated or self.reordered or self.wrong_books or self.unbalanced)
 
 
-class Demo:
-    """One simulated exchange in a process of its own, the feed that reads it, and the ledger between the two."""
+class VenueRun:
+    """One simulated exchange in a process of its own, the feed that reads it, and the ledger between the two.
 
-    def __init__(
-        self,
-        venue: str,
-        seed: int,
-        inject: Inject | None = None,
-        *,
-        symbols: Sequence[str] = SYMBOLS,
-        faults: Sequence[str] = (f"drop={HOLE_EVERY}",),
-        adapted: bool = False,
-        reconnect: ReconnectSettings | None = None,
-    ) -> None:
+    ``rate`` is this exchange's own, and ``switch_every`` this feed's.
+    """
+
+    def __init__(self, venue: Venue, settings: DemoSettings, rate: float, switch_every: float, limiter: Limiter) -> None:
         self.ledger = Ledger()
-        self.venue: Venue = venue_named(venue)
+        self.venue = venue
         self.feed: WebSocketManager | None = None
         self.gaps_repaired = 0
-        self._symbols = tuple(symbols)
-        self._seed = seed
-        self._inject = inject
-        self._faults = faults
-        self._adapted = adapted
-        self._reconnect = reconnect or ReconnectSettings()
+        #: How long it streamed.
+        self.seconds = 0.0
+        self.symbols = settings.symbols or tuple(EXCHANGES[venue.name].symbols)
+        self._settings = settings
+        self.rate = rate
+        self.switch_every = switch_every
+        self._limiter = limiter
         self._in_gap: set[str] = set()
 
-    async def run(
-        self, seconds: float, rate: float, switch_every: float, show: Callable[["Demo", float], None] | None = None
-    ) -> DemoSummary:
-        """Stream for ``seconds`` at ``rate`` frames a second in all, and change the architecture every ``switch_every`` seconds."""
-        options = ["--seed", str(self._seed), "--rate", str(rate), "--symbols", ",".join(self._symbols)]
-        options += [part for fault in self._faults for part in ("--fault", fault)]
+    async def run(self, ready: asyncio.Barrier) -> VenueFigures:
+        """Open, wait until all others have opened, stream, and compare."""
+        settings = self._settings
+        options = ["--seed", str(settings.seed), "--rate", str(self.rate), "--symbols", ",".join(self.symbols)]
+        meaningless = EXCHANGES[self.venue.name].meaningless
+        options += [part for fault in settings.faults if fault.partition("=")[0] not in meaningless for part in ("--fault", fault)]
         async with AsyncExitStack() as stack:
             exchange = await stack.enter_async_context(simulated_exchange(self.venue.name, *options))
             self.feed = feed = await stack.enter_async_context(self._open(exchange))
-            # Both ways of getting a whole book are shown, each with half of the symbols.
-            ways = [channel.name for channel in self.venue.book_channels.values() if channel.repair is not Repair.WAIT]
-            for index, way in enumerate(ways):
-                await feed.subscribe(self._symbols[index :: len(ways)], [way])
+            # Every way of getting a whole book anew is shown, each by its first channel and with its share of the symbols.
+            ways: dict[Repair, str] = {}
+            for channel in self.venue.book_channels.values():
+                if channel.repair is not Repair.WAIT:
+                    ways.setdefault(channel.repair, channel.name)
+            for index, way in enumerate(ways.values()):
+                await feed.subscribe(self.symbols[index :: len(ways)], [way])
+            await ready.wait()
             started = time.monotonic()
-            next_switch, next_log = switch_every, LOG_EVERY_S
-            while (elapsed := time.monotonic() - started) < seconds:
+            next_switch, next_log = self.switch_every, LOG_EVERY_S
+            while (elapsed := time.monotonic() - started) < settings.seconds:
                 if elapsed >= next_switch:
                     self.switch(feed)
-                    next_switch += switch_every
+                    next_switch += self.switch_every
                 if elapsed >= next_log:
                     await self._read_log(exchange)
                     next_log += LOG_EVERY_S
-                if show is not None:
-                    show(self, elapsed)
-                await asyncio.sleep(min(next_switch, next_log, seconds) - elapsed)
-            if show is not None:
-                show(self, elapsed)
-            return await self._finish(exchange, time.monotonic() - started)
+                await asyncio.sleep(min(next_switch, next_log, settings.seconds) - elapsed)
+            self.seconds = time.monotonic() - started
+            return await self._finish(exchange)
 
     def switch(self, feed: WebSocketManager) -> None:
         """Change the architecture, from the one that was asked for last: the lane may not have reached it."""
         feed.switch(feed.settings.architecture.other)
 
     def _open(self, exchange: SideChannel) -> Any:
+        kinds = dict.fromkeys(kind for kind in self.venue.channels.values() if kind is not MessageType.ORDERBOOK)
         settings = ExchangeSettings(
             venue=self.venue,
-            symbols=self._symbols,
-            channels=("trade", "book_ticker", "ticker", "candle"),
-            architecture=Architecture.STRATEGY,
+            symbols=self.symbols,
+            channels=tuple(kind.name.lower() for kind in kinds),
+            architecture=self._settings.architecture,
             websocket_url=exchange.logged_url(LOG_NAME),
             rest_url=exchange.rest_url,
-            reconnect=self._reconnect,
+            reconnect=self._settings.reconnect,
         )
         return open_feed(
             settings,
-            lane_type=Lane if self._inject is None else LANES[self._inject],
-            adapted=self._adapted,
+            lane_type=Lane if self._settings.inject is None else LANES[self._settings.inject],
+            adapted=self._settings.adapted,
+            limiter=self._limiter,
             on_orderbook=self._on_orderbook,
             on_trade=self._on_trade,
             on_book_ticker=self._on_book_ticker,
             on_ticker=self._on_ticker,
             on_candle=self._on_candle,
+            on_liquidation=self._on_liquidation,
             on_book_state=self._on_book_state,
             on_gap=self._on_gap,
         )
@@ -169,8 +219,9 @@ class Demo:
         feed = self.feed
         assert feed is not None
         states = [book.state for book in feed.books.values()]
+        accounting = feed.accounting
         return VenueFigures(
-            accounting=feed.accounting.frames,
+            accounting=accounting.frames,
             switches=feed.switches,
             books=BookCounts(*(states.count(state) for state in (BookState.LIVE, BookState.SYNCING, BookState.GAP, BookState.STALE))),
             architectures={
@@ -180,37 +231,35 @@ class Demo:
                 for architecture, path in feed.metrics().items()
             },
             gaps_repaired=self.gaps_repaired,
+            connections=feed.connections,
+            lost=self.ledger.lost,
+            duplicated=self.ledger.duplicated,
+            reordered=self.ledger.reordered,
+            unbalanced=not accounting.is_balanced,
+            findings=self.ledger.findings,
         )
 
-    async def _finish(self, exchange: SideChannel, seconds: float) -> DemoSummary:
+    async def _finish(self, exchange: SideChannel) -> VenueFigures:
         assert self.feed is not None
         streamed = self.figures().architectures
         await exchange.fault("clear")
         await asyncio.sleep(SETTLE_S)
         await exchange.pause()
         books = await exchange.books()
-        waited = time.monotonic() + (CATCH_UP_S if self._inject is None else INJECTED_CATCH_UP_S)
+        waited = time.monotonic() + (CATCH_UP_S if self._settings.inject is None else INJECTED_CATCH_UP_S)
         while time.monotonic() < waited:
             await self._read_log(exchange)
             await self.feed.drain()
-            wrong = [symbol for symbol in self._symbols if not self._is_right(symbol, books[symbol])]
+            wrong = [symbol for symbol in self.symbols if not self._is_right(symbol, books[symbol])]
             if not wrong and not self.ledger.outstanding:
                 break
             await asyncio.sleep(LOG_EVERY_S)
         self.ledger.finish()
         figures = self.figures()
+        figures.wrong_books = wrong
         for name, path in figures.architectures.items():
             path.per_second = streamed[name].per_second  # Rates are of the streaming, counts of everything.
-        return DemoSummary(
-            seconds=round(seconds, 3),
-            venues={self.venue.name: figures},
-            lost=self.ledger.lost,
-            duplicated=self.ledger.duplicated,
-            reordered=self.ledger.reordered,
-            wrong_books=wrong,
-            unbalanced=not self.feed.accounting.is_balanced,
-            findings=self.ledger.findings,
-        )
+        return figures
 
     async def _read_log(self, exchange: SideChannel) -> None:
         for stream, number in await exchange.log(LOG_NAME):
@@ -237,11 +286,58 @@ class Demo:
     def _on_candle(self, candle: Candle) -> None:
         self.ledger.seen(("candle", candle.symbol), hidden_number(candle.base_volume))
 
+    def _on_liquidation(self, liquidation: Liquidation) -> None:
+        self.ledger.seen(("liquidation", liquidation.symbol), hidden_number(liquidation.amount))
+
     def _on_book_state(self, change: BookStateChange) -> None:
         if change.new is BookState.LIVE:
             self.gaps_repaired += change.symbol in self._in_gap
             self._in_gap.discard(change.symbol)
 
     def _on_gap(self, gap: Gap) -> None:
-        self._in_gap.add(gap.symbol or "")
-        self.ledger.gap("orderbook" if gap.channel in self.venue.book_channels else None, gap.symbol)
+        kind = None if gap.channel is None else self.venue.channels[gap.channel].name.lower()
+        if kind in (None, "orderbook"):
+            self._in_gap.add(gap.symbol or "")
+        self.ledger.gap(kind, gap.symbol)
+
+
+class Demo:
+    """Several venues at once in one event loop, each with its own exchange, its own feed and its own times to switch."""
+
+    def __init__(
+        self, venues: Sequence[str] = DEMO_VENUES, settings: DemoSettings | None = None, run_type: type[VenueRun] = VenueRun
+    ) -> None:
+        self.settings = settings = settings or DemoSettings()
+        # One for all, as whoever streams several venues would have it.
+        limiter = Limiter(time.monotonic_ns, random.Random())
+        names = list(dict.fromkeys(venues))
+        self.runs: Mapping[str, VenueRun] = {
+            name: run_type(venue_named(name), settings, settings.rate / len(names), settings.switch_every * (1 + STAGGER * place), limiter)
+            for place, name in enumerate(names)
+        }
+
+    async def run(self, show: Callable[["Demo", float], None] | None = None) -> DemoSummary:
+        """Stream all venues, and compare; ``show`` is told how long it has gone on. Raises what keeps one of them from going on."""
+        ready = asyncio.Barrier(len(self.runs) + 1)
+        ends = {name: asyncio.create_task(run.run(ready)) for name, run in self.runs.items()}
+        tasks: list[asyncio.Task[Any]] = [*ends.values(), asyncio.create_task(self._show(ready, show))]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+            # What fails while all is ended is of no interest.
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+        return DemoSummary.of(max(run.seconds for run in self.runs.values()), {name: end.result() for name, end in ends.items()})
+
+    async def _show(self, ready: asyncio.Barrier, show: Callable[["Demo", float], None] | None) -> None:
+        await ready.wait()
+        if show is None:
+            return
+        started, seconds = time.monotonic(), self.settings.seconds
+        while (elapsed := time.monotonic() - started) < seconds:
+            show(self, elapsed)
+            await asyncio.sleep(min(SHOW_EVERY_S, seconds - elapsed))
+        show(self, seconds)

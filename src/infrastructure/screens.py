@@ -1,7 +1,7 @@
 """What the commands show in a terminal: tables of a demonstration, a run and a replay."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.console import Group
 from rich.table import Table
@@ -13,38 +13,42 @@ from infrastructure.metrics import FrameAccounting
 from infrastructure.replay import ReplaySummary
 from infrastructure.run import Exchanges
 
-_BOOKS_SHOWN = 15
+#: Of a terminal of the usual size.
+LINES = 24
 #: Prices are shown with so many digits, and with cents at least.
 _PRICE_DIGITS = 6
 
 
-def picture(demo: Demo, elapsed: float, seconds: float) -> Group:
-    """What a demo shows while it runs; fits 80 columns and 24 lines."""
-    assert demo.feed is not None
-    figures = demo.figures()
+def picture(demo: Demo, elapsed: float, lines: int = LINES) -> Group:
+    """What a demo shows while it runs: three venues fit 80 columns and 24 lines; where there are more ``lines``, there are more books."""
+    seconds = demo.settings.seconds
+    has_ended = elapsed >= seconds
+    figures = {name: run.figures() for name, run in demo.runs.items()}
+    now = {name: run.feed.architecture.value for name, run in demo.runs.items() if run.feed is not None and not has_ended}
     head = Text.assemble(
         ("tickrail demo", "bold"),
-        f"  {demo.venue.name}  {min(elapsed, seconds):5.1f} of {seconds:g} s  now: ",
-        (demo.feed.architecture.value if elapsed < seconds else "comparing", "bold cyan"),
+        f"  {min(elapsed, seconds):5.1f} of {seconds:g} s  ",
+        ("comparing books" if has_ended else "", "bold cyan"),
     )
-    ledger = demo.ledger
-    proof = Text.assemble(
-        "lost ", _verdict(ledger.lost), "  duplicated ", _verdict(ledger.duplicated), "  reordered ", _verdict(ledger.reordered)
-    )
-    return Group(head, _architectures(figures), _books(demo.feed.books), _account(figures.accounting), _changes(figures), proof)
+    tables = [_architectures(figures, now), _feeds(figures), _proof(figures)]
+    # A line each for the head and for the names of columns, and one stays free.
+    room = lines - 3 - sum(table.row_count + 1 for table in tables)
+    books = {name: run.feed.books for name, run in demo.runs.items() if run.feed is not None}
+    return Group(head, *tables, _books(_books_that_fit(books, room)))
 
 
-def exchanges_picture(exchanges: Exchanges) -> Group:
-    """What a run shows: a line for each exchange, then the books, as many as fit; fits 80 columns."""
+def exchanges_picture(exchanges: Exchanges, lines: int = LINES) -> Group:
+    """What a run shows: a line for each exchange, then the books, as many as fit ``lines``, then the notes; fits 80 columns.
+
+    Connections are those that it has, of all that were ever opened.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name, width in (("exchange", 14), ("state", 12), ("architecture", 12)):
         table.add_column(name, min_width=width, no_wrap=True)
-    for name, width in (("frames", 11), ("rejected", 8), ("lag ms", 6), ("connects", 8)):
+    for name, width in (("frames", 10), ("rejected", 8), ("lag ms", 6), ("connections", 11)):
         table.add_column(name, justify="right", min_width=width, no_wrap=True)
-    books: dict[str, OrderBook] = {}
     for name, manager in exchanges.managers.items():
         frames = manager.accounting.frames
-        books |= {f"{name} {symbol}": book for symbol, book in manager.books.items()}
         table.add_row(
             name,
             manager.state.value,
@@ -52,28 +56,105 @@ def exchanges_picture(exchanges: Exchanges) -> Group:
             f"{frames.received:,}",
             f"{frames.rejected:,}",
             f"{manager.lag_ns / 1e6:.0f}",
-            f"{manager.connects:,}",
+            f"{manager.connections} of {manager.connects}",
         )
     notes = [Text(f"{name}: {note}", "yellow") for name, note in exchanges.notes.items()]
-    if len(books) > _BOOKS_SHOWN:
-        notes.insert(0, Text(f"and {len(books) - _BOOKS_SHOWN} more books"))
-    return Group(Text("tickrail run", "bold"), table, _books(dict(list(books.items())[:_BOOKS_SHOWN])), *notes)
+    books = {name: manager.books for name, manager in exchanges.managers.items()}
+    # A line each for the head, for the names of columns, twice, for the books that do not fit, and one stays free.
+    fitting = _books_that_fit(books, lines - 5 - table.row_count - len(notes))
+    if more := sum(map(len, books.values())) - len(fitting):
+        notes.insert(0, Text(f"and {more} more books"))
+    return Group(Text("tickrail run", "bold"), table, _books(fitting), *notes)
 
 
-def _architectures(figures: VenueFigures) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("architecture")
-    for name, width in (("messages", 11), ("per second", 10), ("errors", 6), ("p50 us", 9), ("p99 us", 9)):
-        table.add_column(name, justify="right", min_width=width)
-    for name, path in figures.architectures.items():
-        table.add_row(
-            name, f"{path.messages:,}", f"{path.per_second:,.0f}", str(path.errors), _microseconds(path.p50_ns), _microseconds(path.p99_ns)
-        )
+def _architectures(figures: Mapping[str, VenueFigures], now: Mapping[str, str]) -> Table:
+    """Two lines for each venue; ``now`` is the architecture that its frames go to."""
+    table = _table("venue", "architecture")
+    for name, width in (("messages", 10), ("per second", 10), ("errors", 6), ("p50 us", 8), ("p99 us", 8)):
+        table.add_column(name, justify="right", min_width=width, no_wrap=True)
+    for venue, its in figures.items():
+        for place, (name, path) in enumerate(its.architectures.items()):
+            table.add_row(
+                "" if place else venue,
+                Text(name, "bold cyan" if now.get(venue) == name else ""),
+                f"{path.messages:,}",
+                f"{path.per_second:,.0f}",
+                f"{path.errors:,}",
+                _microseconds(path.p50_ns),
+                _microseconds(path.p99_ns),
+            )
     return table
 
 
+def _feeds(figures: Mapping[str, VenueFigures]) -> Table:
+    return _by_venue(
+        figures,
+        {
+            "received": lambda its: f"{its.accounting.received:,}",
+            "in flight": lambda its: f"{its.accounting.in_flight:,}",
+            "connections": lambda its: f"{its.connections:,}",
+            "switches": lambda its: f"{its.switches:,}",
+            "books live": lambda its: f"{its.books.live:,}",
+            "repaired": lambda its: f"{its.gaps_repaired:,}",
+        },
+    )
+
+
+def _proof(figures: Mapping[str, VenueFigures]) -> Table:
+    return _by_venue(
+        figures,
+        {
+            "lost": lambda its: Text(*_verdict(its.lost)),
+            "duplicated": lambda its: Text(*_verdict(its.duplicated)),
+            "reordered": lambda its: Text(*_verdict(its.reordered)),
+            "accounts": lambda its: Text("unbalanced", "bold red") if its.unbalanced else Text("balanced", "bold green"),
+        },
+    )
+
+
+def _accounts(figures: Mapping[str, VenueFigures]) -> Table:
+    return _by_venue(
+        figures,
+        {
+            "received": lambda its: f"{its.accounting.received:,}",
+            "delivered": lambda its: f"{its.accounting.delivered:,}",
+            "control": lambda its: f"{its.accounting.control:,}",
+            "rejected": lambda its: f"{its.accounting.rejected:,}",
+            "shed": lambda its: f"{its.accounting.shed:,}",
+            "in flight": lambda its: f"{its.accounting.in_flight:,}",
+        },
+    )
+
+
+def _by_venue(figures: Mapping[str, VenueFigures], columns: Mapping[str, Callable[[VenueFigures], str | Text]]) -> Table:
+    """A line for each venue; of a column, its name and what it shows."""
+    table = _table("venue")
+    for name in columns:
+        table.add_column(name, justify="right", min_width=9, no_wrap=True)
+    for venue, its in figures.items():
+        table.add_row(venue, *(show(its) for show in columns.values()))
+    return table
+
+
+def _table(*names: str) -> Table:
+    """A table without lines, whose first columns hold names."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in names:
+        table.add_column(name, min_width=14, no_wrap=True)
+    return table
+
+
+def _books_that_fit(by_venue: Mapping[str, Mapping[str, OrderBook]], room: int) -> dict[str, OrderBook]:
+    """So many books, the first of each venue before the second of any."""
+    books = [
+        (place, f"{venue} {symbol}", book) for venue, its in by_venue.items() for place, (symbol, book) in enumerate(sorted(its.items()))
+    ]
+    books.sort(key=lambda item: item[0])
+    return {name: book for _, name, book in books[: max(room, 0)]}
+
+
 def _books(books: Mapping[str, OrderBook]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("book")
     for name, width in (("state", 7), ("best bid", 10), ("best ask", 10), ("update id", 12)):
         table.add_column(name, justify="right", min_width=width)
@@ -97,25 +178,23 @@ def _counts(counts: Mapping[str, int], min_width: int = 0) -> Table:
     return table
 
 
-def _changes(figures: VenueFigures) -> Text:
-    return Text(f"switches {figures.switches:,}   holes in books repaired {figures.gaps_repaired:,}")
-
-
 def demo_end(summary: DemoSummary) -> Group:
     """What a demonstration ended with."""
-    parts: list[Text | Table] = []
-    for venue, figures in summary.venues.items():
-        parts += [Text(f"{venue}: {summary.seconds:.1f} s", "bold"), _architectures(figures)]
-        parts += [_account(figures.accounting), _changes(figures)]
-        parts.append(Text(f"books: {figures.books.live} live, all compared with the exchange's own, level by level"))
-    parts += [Text(finding, "red") for finding in summary.findings]
-    parts += [Text(f"wrong book: {symbol}", "red") for symbol in summary.wrong_books]
-    parts.append(
+    venues = summary.venues
+    live = sum(venue.books.live for venue in venues.values())
+    return Group(
+        Text(f"{', '.join(venues)}: {summary.seconds:.1f} s", "bold"),
+        _architectures(venues, {}),
+        _feeds(venues),
+        _accounts(venues),
+        _proof(venues),
+        *(Text(finding, "red") for finding in summary.findings),
+        *(Text(f"wrong book: {book}", "red") for book in summary.wrong_books),
+        Text(f"books: {live} live, all compared with the exchanges' own, level by level"),
         Text.assemble(
             "lost ", _verdict(summary.lost), "  duplicated ", _verdict(summary.duplicated), "  reordered ", _verdict(summary.reordered)
-        )
+        ),
     )
-    return Group(*parts)
 
 
 def replay_end(summary: ReplaySummary) -> Group:

@@ -1,35 +1,37 @@
-"""The long forms that need real sockets: a thousand switches in a minute, with cuts and holes, by order and by configuration.
+"""The long forms that need real sockets: a thousand switches of each venue, with cuts and holes, by order and by configuration.
 
-``python -m tests.harness.live_soak [--seconds 60] [--rate 21000]`` prints a line for each run; exit code 0 only if all are clean.
+``python -m tests.harness.live_soak [--seconds 60] [--rate 22000]`` prints a line for each venue of each run; exit code 0 only if all are
+clean.
 """
 
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import uvloop
 
-from infrastructure.demo import Demo, DemoSummary
+from infrastructure.demo import DEMO_VENUES, STAGGER, Demo, DemoSettings, DemoSummary, VenueRun
 from infrastructure.events import Architecture
 from infrastructure.networking.websocket.settings import ReconnectSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 
-VENUE = "gateio_spot"
 #: Holes in books, and connections reset in the middle of a frame; they are opened again at once, or there would be little to switch.
 FAULTS = ("drop=400", "cut=4")
 AT_ONCE = ReconnectSettings(first_delay_s=0.02, max_delay_s=0.1, max_restarts=1000)
 
 
-class ApplyDemo(Demo):
+class ApplyRun(VenueRun):
     """Changes the architecture by applying a configuration that names the other."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # the demo's own arguments
-        self.applying: set[asyncio.Task[object]] = set()
-        self.asked = Architecture.STRATEGY
+    applying: set[asyncio.Task[object]]
+    asked: Architecture | None = None
 
     def switch(self, feed: WebSocketManager) -> None:
+        if self.asked is None:
+            self.applying, self.asked = set(), feed.settings.architecture
         self.asked = self.asked.other
         settings = msgspec.structs.replace(feed.settings, architecture=self.asked)
         task: asyncio.Task[object] = asyncio.create_task(feed.apply(settings))
@@ -42,33 +44,41 @@ class ApplyDemo(Demo):
 
 
 def switching(
-    kind: type[Demo], seconds: float, rate: float, switches: int, *, faults: tuple[str, ...], adapted: bool = False
+    venues: Sequence[str], kind: type[VenueRun], seconds: float, rate: float, switches: int, faults: tuple[str, ...], **settings: Any
 ) -> DemoSummary:
-    """One run: ``switches`` of them, evenly over ``seconds``."""
+    """One run: so many ``switches`` of the last venue, evenly over ``seconds``, and more of those before it."""
+    every = seconds / (switches + 1) / (1 + STAGGER * (len(venues) - 1))
+    given = DemoSettings(seconds=seconds, rate=rate, switch_every=every, faults=faults, reconnect=AT_ONCE, **settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        demo = kind(VENUE, 1, faults=faults, adapted=adapted, reconnect=AT_ONCE)
-        return runner.run(demo.run(seconds, rate, seconds / (switches + 1)))
+        return runner.run(Demo(venues, given, kind).run())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--rate", type=float, default=22_000.0)
+    parser.add_argument("--rate", type=float, default=22_000.0, help="of one venue")
+    parser.add_argument("--rate-of-all", type=float, default=9_000.0, help="of all venues at once")
     parser.add_argument("--switches", type=int, default=1_050)
     given = parser.parse_args()
+    one = DEMO_VENUES[:1]
     is_clean = True
-    for name, kind, faults in (("plain", Demo, ()), ("cuts and holes", Demo, FAULTS), ("by apply, cuts and holes", ApplyDemo, FAULTS)):
-        summary = switching(kind, given.seconds, given.rate, given.switches, faults=faults)
-        figures = summary.venues[VENUE]
-        frames = figures.accounting.received
-        print(
-            f"{name}: {frames:,} frames in {summary.seconds:.1f} s, {frames / summary.seconds:,.0f}/s, {figures.switches:,} switches, "
-            f"lost {summary.lost}, duplicated {summary.duplicated}, reordered {summary.reordered}, wrong books {summary.wrong_books}, "
-            f"repaired {figures.gaps_repaired}, unbalanced {summary.unbalanced}",
-            *summary.findings,
-            sep="\n  ",
-            flush=True,
-        )
+    for name, venues, rate, kind, faults in (
+        ("plain", one, given.rate, VenueRun, ()),
+        ("cuts and holes", one, given.rate, VenueRun, FAULTS),
+        ("by apply, cuts and holes", one, given.rate, ApplyRun, FAULTS),
+        ("all venues, cuts and holes", DEMO_VENUES, given.rate_of_all, VenueRun, FAULTS),
+    ):
+        summary = switching(venues, kind, given.seconds, rate, given.switches, faults)
+        for venue, figures in summary.venues.items():
+            frames = figures.accounting.received
+            print(
+                f"{name}, {venue}: {frames:,} frames in {summary.seconds:.1f} s, {frames / summary.seconds:,.0f}/s, "
+                f"{figures.switches:,} switches, lost {figures.lost}, duplicated {figures.duplicated}, reordered {figures.reordered}, "
+                f"wrong books {figures.wrong_books}, repaired {figures.gaps_repaired}, unbalanced {figures.unbalanced}",
+                *figures.findings,
+                sep="\n  ",
+                flush=True,
+            )
         is_clean = is_clean and summary.is_clean
     return 0 if is_clean else 1
 

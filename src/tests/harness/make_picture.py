@@ -5,8 +5,7 @@ import re
 
 from rich.console import Console, RenderableType
 
-from infrastructure.demo import Demo
-from infrastructure.exchanges import VENUES
+from infrastructure.demo import Demo, DemoSettings
 from infrastructure.screens import picture
 from tests.harness.captures import ROOT
 
@@ -15,9 +14,9 @@ SECONDS = 6.0
 
 def main() -> None:
     """Run the demo and keep its last table."""
-    demo = Demo(next(iter(VENUES)), seed=1)
+    demo = Demo(settings=DemoSettings(seconds=SECONDS, switch_every=0.5))
     shown: list[RenderableType] = []
-    asyncio.run(demo.run(SECONDS, 4000, 0.5, lambda running, elapsed: shown.append(picture(running, elapsed, SECONDS))))
+    asyncio.run(demo.run(lambda running, elapsed: shown.append(picture(running, elapsed))))
     console = Console(record=True, width=80, force_terminal=True, color_system="truecolor")
     console.print(shown[-2])  # the last one compares
     svg = console.export_svg(title="tickrail demo --switch-every 0.5")

@@ -1,25 +1,35 @@
 """The command as its users run it: exit codes, what people and machines read, one clear line for wrong input."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from infrastructure.cli import main
+from infrastructure.demo import Demo, DemoSettings
 from infrastructure.exchanges import VENUES
+from infrastructure.screens import picture
 from tests.harness import frames
 from tests.harness.captures import ROOT
 
 TICKRAIL = Path(sys.executable).with_name("tickrail")
 EXAMPLE = ROOT / "examples" / "gateio_spot.jsonl"
 COMMANDS = ("demo", "replay", "run", "simulate")
-#: Each of our own faults, and as what a demo must find it.
-INJECTED = {"flip-early": "reordered", "drop": "lost", "double": "duplicated", "swap": "reordered"}
+#: Each of our own faults, as what a demo must find it, and at which venues.
+INJECTED: dict[str, tuple[str, Iterable[str]]] = {
+    "flip-early": ("reordered", VENUES),
+    "drop": ("lost", ["mexc_spot"]),
+    "double": ("duplicated", ["gateio_futures"]),
+    "swap": ("reordered", ["gateio_spot"]),
+}
 #: As users have it, 80 columns wide.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"COLUMNS": "80"}
 
@@ -42,60 +52,96 @@ def at_once(commands: Iterable[tuple[object, ...]]) -> Iterator[dict[tuple[objec
     processes = {arguments: start(*arguments) for arguments in commands}
     yield processes
     for process in processes.values():
-        process.kill()
-        process.communicate()
+        process.terminate()  # A demo that is killed cannot end its exchanges.
+        process.communicate(timeout=60)
 
 
-def clean(summary: dict[str, Any]) -> bool:
-    """Whether a demo found nothing."""
-    findings = [summary[name] for name in ("lost", "duplicated", "reordered", "wrong_books", "findings")]
-    return findings == [0, 0, 0, [], []] and summary["unbalanced"] is False
+def found_of(figures: dict[str, Any]) -> list[Any]:
+    """What a demo found, at one venue or over all."""
+    return [figures[name] for name in ("lost", "duplicated", "reordered", "wrong_books", "unbalanced", "findings")]
 
 
-def test_a_demo_proves_that_nothing_was_lost_across_its_switches() -> None:
-    done = run("demo", "--seconds", 2, "--rate", 2000, "--switch-every", 0.1, "--seed", 3, "--json")
+NOTHING = [0, 0, 0, [], False, []]
+
+
+def test_a_demo_proves_that_nothing_was_lost_at_any_venue_across_its_switches() -> None:
+    done = run("demo", "--seconds", 2, "--rate", 3000, "--switch-every", 0.1, "--seed", 3, "--json")
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
     summary = json.loads(done.stdout)
-    assert clean(summary) and 2 <= summary["seconds"] < 10
-    (venue,) = summary["venues"].values()
-    frames = venue["accounting"]
-    outcomes = [frames[name] for name in ("delivered", "control", "rejected", "shed", "in_flight")]
-    assert frames["received"] == sum(outcomes) > 1000
-    assert venue["switches"] >= 5
-    assert venue["books"] == {"live": 6, "syncing": 0, "gap": 0, "stale": 0}
-    assert venue["gaps_repaired"] >= 0
-    assert sum(path["messages"] for path in venue["architectures"].values()) == frames["received"]
-    for path in (venue["architectures"][architecture] for architecture in ("direct", "strategy")):
-        assert path["messages"] > 0 and path["errors"] == 0 and 0 < path["p50_ns"] <= path["p99_ns"]
-        assert 500 < path["per_second"] < 4000
+    assert found_of(summary) == NOTHING and 2 <= summary["seconds"] < 10
+    assert list(summary["venues"]) == list(VENUES)
+    for venue in summary["venues"].values():
+        assert found_of(venue) == NOTHING
+        frames = venue["accounting"]
+        outcomes = [frames[name] for name in ("delivered", "control", "rejected", "shed", "in_flight")]
+        assert frames["received"] == sum(outcomes) > 500
+        assert venue["switches"] >= 5 and venue["connections"] == 1
+        assert venue["books"] == {"live": 6, "syncing": 0, "gap": 0, "stale": 0}
+        assert venue["gaps_repaired"] >= 0
+        assert sum(path["messages"] for path in venue["architectures"].values()) == frames["received"]
+        for path in (venue["architectures"][architecture] for architecture in ("direct", "strategy")):
+            assert path["messages"] > 0 and path["errors"] == 0 and 0 < path["p50_ns"] <= path["p99_ns"]
+            assert 250 < path["per_second"] < 2500
+    # Each on its own schedule.
+    switches = [venue["switches"] for venue in summary["venues"].values()]
+    assert switches == sorted(switches, reverse=True) and len(set(switches)) == len(switches)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def injected() -> Iterator[dict[str, "subprocess.Popen[str]"]]:
     """Demos with a fault of our own each, all at once: they mostly wait."""
-    options = ("demo", "--seconds", 1, "--rate", 3000, "--switch-every", 0.1, "--json", "--inject")
-    for demos in at_once((*options, fault) for fault in INJECTED):
-        yield {str(arguments[-1]): demo for arguments, demo in demos.items()}
+    options = ("demo", "--seconds", 1.5, "--switch-every", 0.1, "--json")
+    commands = {
+        fault: (*options, "--rate", 1500 * len(list(venues)), "--inject", fault, *(part for name in venues for part in ("--venue", name)))
+        for fault, (_, venues) in INJECTED.items()
+    }
+    for demos in at_once(commands.values()):
+        yield {fault: demos[command] for fault, command in commands.items()}
 
 
-@pytest.mark.parametrize("fault", INJECTED)
-def test_a_demo_finds_a_fault_of_our_own(injected: dict[str, "subprocess.Popen[str]"], fault: str) -> None:
-    output, errors = injected[fault].communicate(timeout=60)
-    assert (injected[fault].returncode, errors) == (1, "")
-    summary = json.loads(output)
-    assert summary[INJECTED[fault]] > 0
-    assert any(text.startswith(INJECTED[fault]) for text in summary["findings"])
+def test_a_demo_finds_every_fault_of_our_own_at_each_venue(injected: dict[str, "subprocess.Popen[str]"]) -> None:
+    for fault, (kind, venues) in INJECTED.items():
+        output, errors = injected[fault].communicate(timeout=60)
+        assert (injected[fault].returncode, errors) == (1, ""), fault
+        summary = json.loads(output)
+        assert list(summary["venues"]) == list(venues)
+        assert summary[kind] == sum(venue[kind] for venue in summary["venues"].values())
+        for name, venue in summary["venues"].items():
+            assert venue[kind] > 0, (fault, name)
+            assert any(text.startswith(f"{kind}: ") for text in venue["findings"])
+            assert set(summary["findings"]) >= {f"{text}, {name}" for text in venue["findings"]}
 
 
 def test_a_demo_for_people_ends_with_the_proof() -> None:
-    done = run("demo", "--seconds", 0.5, "--switch-every", 0.1)
+    done = run("demo", "--seconds", 0.5, "--switch-every", 0.1, "--venue", "mexc_spot", "--venue", "gateio_futures")
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert lines[-1] == "lost 0  duplicated 0  reordered 0"
-    assert lines[-2] == "books: 6 live, all compared with the exchange's own, level by level"
-    assert lines[1].split() == ["architecture", "messages", "per", "second", "errors", "p50", "us", "p99", "us"]
-    assert [line.split()[0] for line in lines[2:4]] == ["direct", "strategy"]
+    assert lines[-2] == "books: 12 live, all compared with the exchanges' own, level by level"
+    assert lines[0].startswith("mexc_spot, gateio_futures: ")
+    assert lines[1].split() == ["venue", "architecture", "messages", "per", "second", "errors", "p50", "us", "p99", "us"]
+    assert [line.split()[:2] for line in lines[2:6:2]] == [["mexc_spot", "direct"], ["gateio_futures", "direct"]]
     assert max(map(len, lines)) < 80
+
+
+def test_what_a_demo_shows_fits_a_terminal_of_80_columns_and_24_lines() -> None:
+    demo = Demo(settings=DemoSettings(seconds=0.6, rate=3000.0))
+    pictures: list[str] = []
+
+    def show(running: Demo, elapsed: float) -> None:
+        for height in (24, 50):
+            console = Console(file=StringIO(), width=200)
+            console.print(picture(running, elapsed, height))
+            assert isinstance(console.file, StringIO)
+            pictures.append(console.file.getvalue())
+
+    asyncio.run(demo.run(show))
+    assert len(pictures) >= 4
+    for text, height in zip(pictures, (24, 50) * len(pictures), strict=False):
+        lines = [line.rstrip() for line in text.splitlines()]
+        assert len(lines) < height and max(map(len, lines)) <= 80
+    small, tall = ([line.split()[0] for line in text.splitlines() if "/USDT" in line] for text in pictures[-2:])
+    assert set(small) == set(VENUES) and len(tall) == 18
 
 
 @pytest.mark.parametrize("venue", VENUES)
@@ -132,6 +178,7 @@ WRONG: dict[tuple[object, ...], str] = {
     ("replay", "nowhere.jsonl"): "nowhere.jsonl: cannot be read: No such file or directory",
     ("replay", "README.md"): "README.md:1: JSON is malformed: invalid character (byte 0)",
     ("replay", EXAMPLE, "--venue", "nope"): f"unknown venue 'nope'; known: {', '.join(VENUES)}",
+    ("demo", "--venue", "nope"): f"unknown venue 'nope'; known: {', '.join(VENUES)}",
     ("run", "--config", "nowhere.toml"): "nowhere.toml: cannot be read: No such file or directory",
     ("run", "--config", "README.md"): "README.md: not TOML: Expected '=' after a key in a key/value pair (at line 3, column 9)",
 }

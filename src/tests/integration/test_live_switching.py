@@ -1,27 +1,65 @@
-"""Switching over a real socket, held against the log of the exchange; ``make soak-live`` is the long form of the same."""
+"""Switching over real sockets, held against the logs of the exchanges; ``make soak-live`` is the long form of the same."""
 
 import pytest
 
-from infrastructure.demo import Demo
-from tests.harness.live_soak import FAULTS, VENUE, ApplyDemo, switching
+from infrastructure.demo import DEMO_VENUES, DemoSummary, VenueRun
+from infrastructure.events import Architecture
+from infrastructure.exchanges import VENUES
+from infrastructure.simulator import EXCHANGES
+from infrastructure.simulator.exchange import PAIRS
+from tests.harness.live_soak import FAULTS, ApplyRun, switching
+from tests.harness.variants import Variant
 
 SECONDS = 2.5
-RATE = 3000.0
-SWITCHES = 40
+RATE = 4500.0
+SWITCHES = 25
+
+OWN, ADAPTED = Variant(Architecture.STRATEGY, False), Variant(Architecture.STRATEGY, True)
+DIRECT, DIRECT_ADAPTED = Variant(Architecture.DIRECT, False), Variant(Architecture.DIRECT, True)
+WHOLE, CUTS, HOLES = ("full=50",), (*FAULTS, "cut=0.8"), ("drop=100",)
 
 
-@pytest.mark.parametrize("adapted", [False, True], ids=["own", "adapted"])
+def assert_proven(summary: DemoSummary) -> None:
+    """Nothing was found, at any venue or over all."""
+    assert summary.is_clean
+    for name, figures in summary.venues.items():
+        found = (figures.lost, figures.duplicated, figures.reordered, figures.wrong_books, figures.findings, figures.unbalanced)
+        assert found == (0, 0, 0, [], [], False), name
+        # A machine that is held up skips turns; each that was taken is a change.
+        assert figures.switches > SWITCHES / 4, name
+
+
+def test_every_venue_is_shown() -> None:
+    assert tuple(VENUES) == DEMO_VENUES and set(DEMO_VENUES) == set(EXCHANGES)
+
+
 @pytest.mark.parametrize(
-    ("kind", "faults"),
-    [(Demo, ("full=50",)), (Demo, (*FAULTS, "cut=0.8")), (ApplyDemo, ("drop=100",))],
-    ids=["switch", "switch with cuts and holes", "apply with holes"],
+    ("kind", "faults", "start"),
+    [
+        (VenueRun, WHOLE, OWN),
+        (VenueRun, WHOLE, DIRECT_ADAPTED),
+        (VenueRun, CUTS, DIRECT),
+        (VenueRun, CUTS, ADAPTED),
+        (ApplyRun, HOLES, OWN),
+        (ApplyRun, HOLES, DIRECT_ADAPTED),
+    ],
+    ids=str,
 )
-def test_nothing_is_lost_doubled_or_reordered_and_every_book_is_right(kind: type[Demo], faults: tuple[str, ...], adapted: bool) -> None:
-    summary = switching(kind, SECONDS, RATE, SWITCHES, faults=faults, adapted=adapted)
-    assert (summary.lost, summary.duplicated, summary.reordered, summary.wrong_books, summary.findings) == (0, 0, 0, [], [])
-    assert not summary.unbalanced
-    figures = summary.venues[VENUE]
-    # A machine that is held up skips turns; each that was taken is a change.
-    assert figures.switches > SWITCHES / 4
-    assert figures.accounting.received > RATE * SECONDS / 4
-    assert (figures.gaps_repaired > 0) == (faults != ("full=50",))
+def test_nothing_is_lost_doubled_or_reordered_at_any_venue_and_every_book_is_right(
+    kind: type[VenueRun], faults: tuple[str, ...], start: Variant
+) -> None:
+    summary = switching(DEMO_VENUES, kind, SECONDS, RATE, SWITCHES, faults, architecture=start.architecture, adapted=start.adapted)
+    assert_proven(summary)
+    assert list(summary.venues) == list(DEMO_VENUES)
+    for name, figures in summary.venues.items():
+        assert figures.accounting.received > RATE / len(DEMO_VENUES) * SECONDS / 4, name
+        assert (figures.gaps_repaired > 0) == (faults != WHOLE), name
+
+
+def test_a_venue_switches_all_its_connections_in_the_middle_of_their_frames() -> None:
+    # Five streams a pair, thirty on a connection.
+    symbols = (*PAIRS, "LTC/USDT", "LINK/USDT")
+    summary = switching(["mexc_spot"], VenueRun, SECONDS, RATE / 3, SWITCHES, ("drop=100", "cut=0.8"), symbols=symbols)
+    assert_proven(summary)
+    figures = summary.venues["mexc_spot"]
+    assert figures.connections == 2 and figures.books.live == len(symbols) and figures.gaps_repaired > 0

@@ -182,13 +182,13 @@ def streaming(config: Config, exchange: Exchange, folder: Path) -> Iterator[Runn
 
 class TestDemo:
     @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-    def test_a_signal_ends_it_and_the_exchange_that_it_started(self, how: signal.Signals) -> None:
+    def test_a_signal_ends_it_and_the_exchanges_that_it_started(self, how: signal.Signals) -> None:
         # A terminal interrupts the whole group, so that both end at once.
         with started("demo", "--seconds", 60, "--json", start_new_session=True) as process:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            until(lambda: children.read_text())
-            (child,) = children.read_text().split()
-            until(lambda: b"simulate" in Path(f"/proc/{child}/cmdline").read_bytes())
+            until(lambda: len(children.read_text().split()) == len(VENUES))
+            exchanges = children.read_text().split()
+            until(lambda: all(b"simulate" in Path(f"/proc/{child}/cmdline").read_bytes() for child in exchanges))
             time.sleep(1.5)
             if how is signal.SIGINT:
                 os.killpg(process.pid, how)
@@ -196,7 +196,7 @@ class TestDemo:
                 process.send_signal(how)
             assert process.communicate(timeout=10) == ("", "tickrail: ended early, nothing is proven\n")
             assert process.returncode == 130
-            assert not Path(f"/proc/{child}").exists()
+            assert not any(Path(f"/proc/{child}").exists() for child in exchanges)
 
 
 class TestRun:
