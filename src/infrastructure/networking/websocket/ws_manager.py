@@ -333,6 +333,7 @@ class WebSocketManager(Pipeline):
             "messages_shed": frames.shed,
             "queue_size": frames.in_flight,
             "lag_ns": self.lag_ns,
+            "venue_lag_ns": self.venue_lag_ns,
             "reading_pauses": sum(lane.pauses for lane in self._lanes),
             "switches": self.switches,
             "architectures": {kind.value: msgspec.to_builtins(path) for kind, path in self.metrics().items()},
