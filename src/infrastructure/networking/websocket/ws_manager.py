@@ -34,7 +34,7 @@ from infrastructure.networking.http import Rest
 from infrastructure.networking.websocket import transport
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
-from infrastructure.networking.websocket.link import Connect, Loss, RestInterface
+from infrastructure.networking.websocket.link import Connect, Loss, LossCause, RestInterface
 from infrastructure.networking.websocket.marker import Marker, Switch, Switches, SwitchReceipt
 from infrastructure.networking.websocket.pipeline import LaneType, Pipeline, architecture_named
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
@@ -131,7 +131,7 @@ class WebSocketManager(Pipeline):
         self._gave_up = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._freshness = Freshness(settings.freshness, venue)
-        self._sleep_watch = Watch()
+        self._sleep_watch = Watch(round(max(settings.freshness.asleep_s, 4 * settings.freshness.tick_s) * 1e9))
         self._wall_watch = WallWatch()
         #: Steps against mute streams that are being taken.
         self._steps: set[asyncio.Task[None]] = set()
@@ -148,8 +148,7 @@ class WebSocketManager(Pipeline):
             clock=clock,
             lane_type=lane_type,
         )
-        self._callbacks.on_blocked = lambda: self._sleep_watch.rest(self._clock.elapsed_ns())
-        self._add_lane(high_water=settings.high_water)
+        self._add_lane(high_water=settings.high_water, worked=self.worked)
 
     def __repr__(self) -> str:
         held = f"connections={len(self._shards)} " + " ".join(f"{stage.value}={self._stages[stage]}" for stage in Stage)
@@ -390,11 +389,18 @@ class WebSocketManager(Pipeline):
         slept_ns = self._sleep_watch.observe(self._clock.elapsed_ns())
         if slept_ns is None:
             return True
-        self._report("asleep", f"this program stood still for {slept_ns / 1e9:.1f} s; every connection is opened anew")
         for shard in self._shards:
             if shard.connection is not None:
-                shard.connection.abort()
+                shard.connection.abort(LossCause.ASLEEP)
+        # At once: whatever else runs before the connections have ended must not find a book that it may believe.
+        for shard in self._shards:
+            shard.wake()
+        self._report("asleep", f"this program stood still for {slept_ns / 1e9:.1f} s; every connection is opened anew")
         return False
+
+    def worked(self, took_ns: int) -> None:
+        """The event loop was kept so long by what is no sleep."""
+        self._sleep_watch.worked(took_ns, self._clock.elapsed_ns())
 
     async def _watch(self) -> None:
         """Look after the clocks and after streams that have gone silent."""
@@ -427,7 +433,7 @@ class WebSocketManager(Pipeline):
             return
         shard.in_lane(Session.silence, channel, symbol, str(finding))
         if finding.step is Step.RECONNECT and shard.connection is not None:
-            shard.connection.abort()
+            shard.connection.abort(LossCause.SILENT)
             return
         room = shard.subscriber.room
         is_moved = finding.step is Step.MOVE or (room is not None and room < 1)
@@ -458,7 +464,7 @@ class WebSocketManager(Pipeline):
             self._common,
             self,
             self._foreign or strategy_set(self.venue),
-            self._add_lane(high_water=self.settings.high_water) if self._shards else self._lanes[0],
+            self._add_lane(high_water=self.settings.high_water, worked=self.worked) if self._shards else self._lanes[0],
             is_foreign=self._foreign is not None,
             is_opaque=self._is_opaque,
             may_fail_first=may_fail_first,
