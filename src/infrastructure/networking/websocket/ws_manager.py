@@ -17,6 +17,7 @@ from infrastructure.clock import Clock, WallWatch, Watch
 from infrastructure.errors import (
     AwaitedInsideCallback,
     DecodeError,
+    GaveUp,
     NotConnected,
     RequestFailed,
     SettingsError,
@@ -234,6 +235,7 @@ class WebSocketManager(Pipeline):
             asyncio.Event(),
         )
         self._watching = asyncio.get_running_loop().create_task(self._watch())
+        self._watching.add_done_callback(self._not_lost)
         opened = self._add_shard(may_fail_first=True).opened
         listing = asyncio.get_running_loop().create_task(self._list_instruments())
         listing.add_done_callback(retrieved)
@@ -413,6 +415,12 @@ class WebSocketManager(Pipeline):
             for finding in self._freshness.judge(self._clock.now_ns(), self._session.streams(), self._judged()):
                 self._found(finding)
 
+    def _not_lost(self, task: asyncio.Task[None]) -> None:
+        """An error of our own in what looks after the streams ends the venue: nobody would look after them any more."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.shard_gave_up(error if isinstance(error, TickrailError) else GaveUp(self.venue.name, f"{type(error).__name__}: {error}"))
+
     def _judged(self) -> dict[Key, int]:
         """The streams whose silence would mean something: agreed to, on an open connection of which nothing waits for long."""
         return {
@@ -436,11 +444,14 @@ class WebSocketManager(Pipeline):
             shard.connection.abort(LossCause.SILENT)
             return
         room = shard.subscriber.room
-        is_moved = finding.step is Step.MOVE or (room is not None and room < 1)
+        # Where an ended subscription keeps its place, a connection may have none left to ask on.
+        is_used_up = self.venue.limits.is_used_up and room is not None and room < 1
+        is_moved = finding.step is Step.MOVE or is_used_up
         step = self._move(shard, channel, symbol) if is_moved else shard.subscriber.renew(channel, symbol)
         task = asyncio.get_running_loop().create_task(step)
         self._steps.add(task)
         task.add_done_callback(self._steps.discard)
+        task.add_done_callback(self._not_lost)
 
     async def _move(self, shard: Shard, channel: str, symbol: str) -> None:
         """Let another connection carry a stream."""
@@ -449,13 +460,15 @@ class WebSocketManager(Pipeline):
             await shard.subscriber.end(keys)
         except TickrailError:
             pass  # That there was no answer has been told as an event.
-        if self._closing is not None or self.failure is not None:
-            return
+        if self._closing is not None or self.failure is not None or any(self._shard_of.get(key) is not shard for key in keys):
+            return  # Or it was ended meanwhile, or is wanted elsewhere by now.
         others = {other: other.subscriber.room for other in self._shards if other is not shard}
         target = next((other for other, room in others.items() if room is None or room >= len(keys)), None) or self._add_shard()
         self._shard_of |= dict.fromkeys(keys, target)
         target.subscriber.want(keys)
         await target.subscriber.ask()
+        if shard is not self._shards[0] and not shard.subscriber.wanted:
+            await self._retire(shard)
 
     def _add_shard(self, *, may_fail_first: bool = False) -> Shard:
         assert self._common is not None
@@ -552,7 +565,7 @@ class WebSocketManager(Pipeline):
         """Unsubscribe what is no longer wanted, and forget it."""
         by_shard: dict[Shard, list[Key]] = {}
         for key in keys:
-            shard = self._shard_of.get(key)
+            shard = self._shard_of.pop(key, None)
             if shard is not None:
                 by_shard.setdefault(shard, []).append(key)
         try:

@@ -1,0 +1,525 @@
+"""What a manager makes of streams that fall silent, of clocks that jump and of books that are wrong, over its own connections."""
+
+import asyncio
+import inspect
+import json
+import random
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from infrastructure.book import OrderBook
+from infrastructure.clock import Clock
+from infrastructure.errors import GaveUp
+from infrastructure.exchanges import venue_named
+from infrastructure.freshness import Freshness
+from infrastructure.networking.websocket.fake_transport import FakeRest, FakeTransport, FakeVenue
+from infrastructure.networking.websocket.link import LossCause
+from infrastructure.networking.websocket.settings import ExchangeSettings
+from infrastructure.networking.websocket.ws_manager import WebSocketManager
+from tests.harness import frames
+from tests.harness.frames import Pairs, Seen
+from tests.harness.live import BTC, ETH, acknowledged, assert_whole
+from tests.harness.variants import Variant
+from tests.harness.virtual_loop import VirtualLoop, run_virtual
+from tickrail import Architecture, BookState, BookStateChange, ErrorEvent, Gap, GapReason, PublicWebSocketHandler, Trade
+
+BOOK, TRADES, TICKER = "spot.order_book_update", "spot.trades", "spot.book_ticker"
+SECOND = 10**9
+HOUR = 3600 * SECOND
+#: Unix time at which virtual time begins.
+BEGAN_S = 1_700_000_000
+#: A rhythm is known after a minute and a half; what is not said is as users have it.
+FRESHNESS = {"learn_s": 60, "window_s": 10}
+LEARNT_S = 100.0
+#: From one round of the market to the next.
+ROUND_S = 0.2
+
+Stream = tuple[str, str]
+
+
+def pair_of(symbol: str) -> str:
+    return symbol.replace("/", "_")
+
+
+class Scene:
+    """A manager at a venue without sockets in virtual time, and a market that goes on there.
+
+    In each round every pair has a trade and a change of its book. What is in ``muted`` does not come, though the rest does; of a stream
+    in ``thinned`` one of so many comes, a change of a book with what those before it would have brought.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        symbols: Sequence[str] = (BTC, ETH),
+        channels: Sequence[str] = (BOOK, TRADES),
+        *,
+        per_connection: int | None = None,
+        handler: PublicWebSocketHandler | None = None,
+        **settings: Any,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        self.loop = loop
+        self.symbols = symbols
+        self.seen = Seen()
+        self.venue = FakeVenue(self._acknowledged)
+        #: Requests that get no answer.
+        self.unanswered: set[str] = set()
+        self.rest = FakeRest(self._answer)
+        #: How far the wall clock was moved, and for how long the program stood still.
+        self.moved_ns = self.asleep_ns = 0
+        self.muted: set[Stream] = set()
+        self.thinned: dict[Stream, int] = {}
+        self.last_ids = dict.fromkeys(symbols, 1000)
+        #: When the last message of each stream was sent, in Unix nanoseconds.
+        self.sent_ns: dict[Stream, int] = {}
+        self._shown_ids = dict(self.last_ids)
+        self._numbers = 0
+        self._read: dict[FakeTransport, int] = {}
+        self._asked: dict[FakeTransport, list[tuple[str, str, str]]] = {}
+        self._streams: dict[FakeTransport, set[Stream]] = {}
+        spot = venue_named("gateio_spot")
+        limits = replace(spot.limits, subscriptions_per_connection=per_connection)
+        self.manager = WebSocketManager(
+            ExchangeSettings(venue=replace(spot, limits=limits), symbols=tuple(symbols), channels=tuple(channels), **settings),
+            architecture=variant.architecture,
+            adapted=variant.adapted,
+            handler=handler or PublicWebSocketHandler(**self.seen.callbacks),
+            connect=self.venue,
+            rest=self.rest,
+            clock=Clock(
+                loop.monotonic_ns,
+                BEGAN_S * SECOND,
+                elapsed_ns=lambda: loop.monotonic_ns() + self.asleep_ns,
+                wall_ns=lambda: BEGAN_S * SECOND + loop.monotonic_ns() + self.moved_ns,
+            ),
+            chance=loop.chance,
+        )
+
+    @property
+    def now_ns(self) -> int:
+        return BEGAN_S * SECOND + self.loop.monotonic_ns()
+
+    @property
+    def now_ms(self) -> int:
+        return self.now_ns // 10**6
+
+    def asked(self, transport: FakeTransport) -> list[tuple[str, str, str]]:
+        """What was asked on a connection so far: event, channel and pair."""
+        asked = self._asked.setdefault(transport, [])
+        for text in transport.sent[self._read.get(transport, 0) :]:
+            message = json.loads(text)
+            if message.get("event") in ("subscribe", "unsubscribe"):
+                pairs = message["payload"][:1] if message["channel"] == BOOK else message["payload"]
+                asked += [(message["event"], message["channel"], pair) for pair in pairs]
+        self._read[transport] = len(transport.sent)
+        return asked
+
+    def carriers(self, channel: str, symbol: str) -> list[FakeTransport]:
+        """The open connections on which a stream is subscribed."""
+        return [transport for transport in self.venue.transports if transport.is_open and (channel, symbol) in self._subscribed(transport)]
+
+    def _subscribed(self, transport: FakeTransport) -> set[Stream]:
+        subscribed = self._streams.setdefault(transport, set())
+        if len(transport.sent) > self._read.get(transport, 0):
+            subscribed.clear()
+            for event, channel, pair in self.asked(transport):
+                (subscribed.add if event == "subscribe" else subscribed.discard)((channel, pair.replace("_", "/")))
+        return subscribed
+
+    def round(self) -> None:
+        """Something happens in every market."""
+        for symbol in self.symbols:
+            self.trade(symbol)
+            self.change(symbol)
+
+    def trade(self, symbol: str) -> None:
+        self._numbers += 1
+        self._send((TRADES, symbol), trade(self.now_ms, self._numbers, symbol))
+
+    def change(self, symbol: str) -> None:
+        """The best bid has another amount."""
+        self.last_ids[symbol] = last_id = self.last_ids[symbol] + 1
+        if last_id % self.thinned.get((BOOK, symbol), 1):
+            return
+        first_id, self._shown_ids[symbol] = self._shown_ids[symbol] + 1, last_id
+        self._send((BOOK, symbol), update(self.now_ms, first_id, last_id, [(100, last_id)], symbol=symbol))
+
+    async def run(self, seconds: float) -> None:
+        """Let the markets go on for so long."""
+        await self.until(lambda: False, seconds, may_fail=True)
+
+    async def until(self, condition: Callable[[], object], within_s: float = 60.0, *, may_fail: bool = False) -> None:
+        """Let the markets go on until ``condition`` holds."""
+        ends = self.loop.time() + within_s - ROUND_S / 2
+        while not condition():
+            if self.loop.time() >= ends:
+                assert may_fail, "the condition never came to hold"
+                return
+            self.round()
+            await asyncio.sleep(ROUND_S)
+
+    async def begin(self) -> None:
+        """Open the manager, and let every stream flow."""
+        await self.manager.initialize()
+        await self.until(lambda: len(self.books) == len(self.symbols) and all(book.is_live for book in self.books.values()))
+        self.seen.events.clear()
+
+    @property
+    def books(self) -> Mapping[str, OrderBook]:
+        return self.manager.books
+
+    @property
+    def gaps(self) -> list[tuple[str | None, str | None, GapReason]]:
+        return [(gap.channel, gap.symbol, gap.reason) for gap in self.seen.gaps]
+
+    def told(self, kind: str) -> list[ErrorEvent]:
+        return [error for error in self.seen.errors if error.kind == kind]
+
+    async def assert_right(self) -> None:
+        """Every book is live and as the venue has it."""
+        await self.manager.drain()
+        for symbol in self.symbols:
+            book, last_id = self.books[symbol], self.last_ids[symbol]
+            assert (book.state, book.last_id, book.bids) == (BookState.LIVE, last_id, [(100.0, float(last_id))]), symbol
+
+    def _send(self, stream: Stream, raw: bytes) -> None:
+        if stream in self.muted:
+            return
+        for transport in self.carriers(*stream):
+            self.sent_ns[stream] = self.now_ns
+            transport.deliver(raw)
+
+    def _acknowledged(self, sent: str) -> list[bytes]:
+        request = json.loads(sent)
+        return [] if request.get("event") in self.unanswered else acknowledged(request)
+
+    def _answer(self, path: str, query: Mapping[str, str]) -> bytes:
+        if "currency_pair" not in query:
+            return frames.instruments(*self.symbols)
+        last_id = self.last_ids[query["currency_pair"].replace("_", "/")]
+        return frames.rest_book(last_id, [(100, last_id)])
+
+
+def trade(time_ms: int, number: int, symbol: str) -> bytes:
+    result = {"id": number, "create_time": time_ms // 1000, "create_time_ms": f"{time_ms}.5", "side": "buy"}
+    return frames.push(TRADES, result | {"currency_pair": pair_of(symbol), "amount": "0.25", "price": "100.5"}, time_ms=time_ms)
+
+
+def update(time_ms: int, first_id: int, last_id: int, bids: Pairs, *, symbol: str) -> bytes:
+    result = {"t": time_ms, "e": "depthUpdate", "E": time_ms // 1000, "s": pair_of(symbol), "U": first_id, "u": last_id, "a": []}
+    return frames.push(BOOK, result | {"b": [[str(price), str(amount)] for price, amount in bids]}, time_ms=time_ms)
+
+
+def play(story: Callable[[Scene], Coroutine[Any, Any, None]], variant: Variant, seed: int = 1, **settings: Any) -> None:
+    """Run a story in virtual time; at its end the manager is closed, and both its accounts must be right."""
+
+    async def main() -> None:
+        scene = Scene(variant, **settings)
+        try:
+            await story(scene)
+        finally:
+            await scene.manager.close()
+        assert_whole(scene.manager)
+
+    run_virtual(seed, main())
+
+
+class TestSilence:
+    """N4: pongs come, and other streams, but not this one."""
+
+    def test_a_mute_stream_is_asked_for_anew_then_moved_then_connected_anew_and_no_other_notices(self, variant: Variant) -> None:
+        async def story(scene: Scene) -> None:
+            await scene.begin()
+            await scene.run(LEARNT_S)
+            assert (scene.seen.errors, scene.seen.gaps) == ([], [])
+            (first,) = scene.venue.transports
+            before = len(scene.asked(first))
+            scene.muted = {(BOOK, BTC)}
+            await scene.until(lambda: scene.told("mute"))
+            (alarm,) = scene.told("mute")
+            assert (alarm.channel, alarm.symbol) == (BOOK, BTC) and alarm.text.endswith("others go on: resubscribe")
+            assert 15 * SECOND < alarm.received_ns - scene.sent_ns[BOOK, BTC] <= 16 * SECOND
+            assert scene.gaps == [(BOOK, BTC, GapReason.SILENT)] and scene.books[BTC].state is BookState.GAP
+            await scene.run(2)
+            anew = [("unsubscribe", BOOK, "BTC_USDT"), ("subscribe", BOOK, "BTC_USDT")]
+            assert (scene.asked(first)[before:], len(scene.venue.transports)) == (anew, 1)
+            await scene.until(lambda: len(scene.venue.transports) == 2)
+            await scene.run(1)
+            second = scene.venue.transports[1]
+            assert scene.asked(first)[before:] == [*anew, anew[0]] and scene.asked(second) == [anew[1]]
+            assert scene.told("mute")[-1].text.endswith("others go on: move") and scene.manager.connections == 2
+            await scene.until(lambda: len(scene.venue.transports) == 3)
+            await scene.run(1)
+            assert scene.told("mute")[-1].text.endswith(": reconnect") and len(scene.told("mute")) == 3
+            assert first.is_open and second.loss is not None and second.loss.cause is LossCause.SILENT
+            assert scene.asked(scene.venue.transports[2]) == [anew[1]]
+            assert scene.gaps == [(BOOK, BTC, GapReason.SILENT)] and not scene.told("recovered")
+            assert scene.books[BTC].state is not BookState.LIVE and scene.books[ETH].is_live
+            scene.muted = set()
+            await scene.until(lambda: scene.told("recovered"))
+            assert [(error.channel, error.symbol) for error in scene.told("recovered")] == [(BOOK, BTC)]
+            await scene.assert_right()
+            await scene.run(LEARNT_S)
+            await scene.assert_right()
+            assert [error.kind for error in scene.seen.errors] == ["mute", "mute", "mute", "disconnected", "recovered"]
+            assert len(scene.gaps) == 1 and scene.manager.connects == 3
+
+        play(story, variant, freshness=FRESHNESS)
+
+    def test_a_connection_that_is_silent_as_a_whole_is_opened_anew_at_once(self, variant: Variant) -> None:
+        async def story(scene: Scene) -> None:
+            await scene.begin()
+            await scene.run(LEARNT_S)
+            pinged = len(scene.venue.transports[0].sent)
+            streams = {(channel, symbol) for channel in (BOOK, TRADES) for symbol in (BTC, ETH)}
+            scene.muted = set(streams)
+            await scene.until(lambda: len(scene.venue.transports) == 2)
+            (alarm,) = scene.told("mute")
+            assert alarm.text.endswith("the whole connection is silent: reconnect")
+            assert 15 * SECOND < alarm.received_ns - max(scene.sent_ns.values()) <= 16 * SECOND
+            # The venue answered pings meanwhile.
+            assert any("spot.ping" in text for text in scene.venue.transports[0].sent[pinged:])
+            scene.muted = set()
+            await scene.run(LEARNT_S)
+            assert {(channel, symbol) for channel, symbol, _ in scene.gaps} == streams and len(scene.gaps) == len(streams)
+            await scene.assert_right()
+            assert scene.manager.connects == 2 and len(scene.told("mute")) == 1
+
+        play(story, variant, freshness=FRESHNESS)
+
+    def test_24_hours_of_a_quiet_symbol_give_no_alarm_and_no_reconnect(self, variant: Variant) -> None:
+        async def story(scene: Scene) -> None:
+            chance = random.Random(3)
+            await scene.begin()
+            trades = len(scene.seen.of(Trade))
+            ends = scene.loop.time() + 24 * 3600
+            while scene.loop.time() < ends:
+                # BTC has something every twenty minutes, or not for hours; ETH often enough to have a rhythm.
+                quiet_s = chance.uniform(2 * 3600, 5 * 3600) if chance.random() < 0.05 else chance.expovariate(1 / 1200)
+                for _ in range(round(quiet_s / 20)):
+                    for _ in range(4):
+                        scene.change(ETH)
+                    await asyncio.sleep(20)
+                scene.trade(BTC)
+                scene.change(BTC)
+            assert len(scene.seen.of(Trade)) - trades > 24
+            assert (scene.seen.errors, scene.seen.gaps) == ([], [])
+            assert scene.manager.connects == 1
+            await scene.assert_right()
+
+        play(story, variant, freshness={"tick_s": 10.0, "window_s": 120.0})
+
+    def test_n5_a_starved_stream_is_told_within_a_minute_and_nothing_is_done(self, variant: Variant) -> None:
+        async def story(scene: Scene) -> None:
+            await scene.begin()
+            await scene.run(LEARNT_S)
+            began_ns = scene.now_ns
+            scene.thinned[BOOK, BTC] = 40
+            await scene.run(240)
+            (told,) = scene.seen.errors
+            assert (told.kind, told.channel, told.symbol) == ("degraded", BOOK, BTC)
+            assert told.received_ns - began_ns <= 60 * SECOND
+            assert scene.gaps == [] and scene.books[BTC].is_live and scene.manager.connects == 1
+            del scene.thinned[BOOK, BTC]
+            await scene.until(lambda: scene.told("recovered"))
+            await scene.assert_right()
+
+        play(story, variant, freshness=FRESHNESS)
+
+    def test_a_connection_whose_only_stream_was_moved_is_closed(self, variant: Variant) -> None:
+        async def story(scene: Scene) -> None:
+            await scene.manager.initialize()
+            await scene.run(LEARNT_S)
+            first, second = scene.venue.transports
+            scene.muted = {(TRADES, ETH)}
+            await scene.until(lambda: len(scene.venue.transports) == 3)
+            await scene.run(1)
+            assert (scene.manager.connections, first.is_open, second.is_open) == (2, True, False)
+            assert scene.carriers(TRADES, ETH) == [scene.venue.transports[2]]
+            scene.muted = set()
+            await scene.until(lambda: scene.told("recovered"))
+            assert scene.gaps == [(TRADES, ETH, GapReason.SILENT)]
+            assert [error.kind for error in scene.seen.errors] == ["mute", "mute", "recovered"]
+
+        play(story, variant, channels=[TRADES], per_connection=1, freshness=FRESHNESS)
+
+    def test_a_stream_that_is_ended_while_it_is_moved_is_not_begun_anew(self, variant: Variant) -> None:
+        async def story(scene: Scene) -> None:
+            await scene.begin()
+            await scene.run(LEARNT_S)
+            scene.muted = {(BOOK, BTC)}
+            scene.unanswered = {"unsubscribe"}
+            await scene.until(lambda: scene.told("mute") and scene.told("mute")[-1].text.endswith("move"))
+            asked = len(scene.asked(scene.venue.transports[0]))
+            await scene.manager.unsubscribe([BTC], [BOOK])
+            assert BTC not in scene.books
+            await scene.run(60)
+            later = scene.asked(scene.venue.transports[0])[asked:]
+            assert len(scene.venue.transports) == 1 and not [event for event, *_ in later if event == "subscribe"]
+
+        play(story, variant, freshness=FRESHNESS)
+
+    def test_what_fails_in_looking_after_streams_ends_the_venue_and_is_told(
+        self, variant: Variant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def story(scene: Scene) -> None:
+            await scene.begin()
+
+            def fail(*_: object) -> None:
+                raise RuntimeError("planted")
+
+            monkeypatch.setattr(Freshness, "judge", fail)
+            with pytest.raises(GaveUp, match="RuntimeError: planted"):
+                await scene.manager.wait()
+            assert [error.kind for error in scene.seen.errors][:1] == ["gave up"]
+
+        play(story, variant)
+
+
+class Slow:
+    """Blocks the event loop, by the loop's own clock, when it is told to: as code that computes, or waits without ``await``."""
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self.is_blocking = False
+
+    def block(self) -> None:
+        if self.is_blocking:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            self.blocks += 1
+            loop.block(30.0)
+
+    def plain(self, event: Any) -> None:
+        self.block()
+
+    async def awaited(self, event: Any) -> None:
+        self.block()
+
+    async def awaited_late(self, event: Any) -> None:
+        await asyncio.sleep(0.01)
+        self.block()
+
+
+class SlowHandler(PublicWebSocketHandler):
+    """One that blocks before it decodes."""
+
+    slow: Slow
+
+    def _handle_message(self, raw_message: bytes | str) -> Any:
+        self.slow.block()
+        return super()._handle_message(raw_message)
+
+
+class SlowAsyncHandler(SlowHandler):
+    """The same, awaited."""
+
+    async def _handle_message(self, raw_message: bytes | str) -> Any:
+        await asyncio.sleep(0.01)
+        pending = super()._handle_message(raw_message)
+        return await pending if inspect.isawaitable(pending) else pending
+
+
+class TestBlocking:
+    """What keeps the event loop longer than any sleep need last is at work, and no sleep."""
+
+    @pytest.mark.parametrize("where", ["plain", "awaited", "awaited_late", "book", "handler", "async handler"])
+    def test_code_of_the_user_that_blocks_is_no_sleep(self, variant: Variant, where: str) -> None:
+        slow, seen = Slow(), Seen()
+        if "handler" in where:
+            handler: PublicWebSocketHandler = (SlowHandler if where == "handler" else SlowAsyncHandler)(**seen.callbacks)
+            handler.slow = slow  # type: ignore[attr-defined]  # of these two
+        elif where == "book":
+            # The first book is shown when REST has answered: in no read, and in no task of a lane's.
+            handler = PublicWebSocketHandler(**seen.callbacks | {"on_orderbook": slow.plain})
+        else:
+            handler = PublicWebSocketHandler(**seen.callbacks | {"on_trade": getattr(slow, where)})
+
+        async def story(scene: Scene) -> None:
+            slow.is_blocking = where == "book"
+            await scene.manager.initialize()
+            await scene.until(lambda: slow.blocks or all(book.is_live for book in scene.books.values()))
+            await scene.manager.drain()
+            slow.is_blocking = True
+            for _ in range(3):
+                scene.round()
+                await scene.manager.drain()
+                await asyncio.sleep(0.5)
+            slow.is_blocking = False
+            if "handler" not in where or variant.architecture is Architecture.DIRECT:
+                assert slow.blocks >= 3
+            await scene.run(5)
+            assert seen.gaps == [] and scene.manager.connects == 1
+            assert "asleep" not in [error.kind for error in seen.errors]
+
+        play(story, variant, handler=handler)
+
+
+class TestClocks:
+    @pytest.mark.parametrize("moved_ns", [HOUR, -HOUR])
+    def test_t1_a_wall_clock_that_was_moved_is_told_once_and_nothing_is_done(self, variant: Variant, moved_ns: int) -> None:
+        async def story(scene: Scene) -> None:
+            await scene.begin()
+            await scene.run(LEARNT_S)
+            scene.moved_ns = moved_ns
+            await scene.run(LEARNT_S)
+            (told,) = scene.seen.errors
+            assert told.kind == "clock" and f"{moved_ns / 1e9:+.1f} s" in told.text
+            assert scene.gaps == [] and scene.manager.connects == 1
+            assert all(0 < scene.now_ns - trade.received_ns <= 2 * LEARNT_S * SECOND for trade in scene.seen.of(Trade))
+            await scene.assert_right()
+
+        play(story, variant, freshness=FRESHNESS)
+
+    @pytest.mark.parametrize("is_read", [True, False], ids=["by a read", "by the timer"])
+    def test_t2_after_a_sleep_every_book_is_stale_before_anything_is_told_and_each_connection_begins_anew(
+        self, variant: Variant, is_read: bool
+    ) -> None:
+        streams = {(channel, symbol) for channel in (BOOK, TRADES) for symbol in (BTC, ETH)}
+
+        async def story(scene: Scene) -> None:
+            await scene.begin()
+            await scene.run(5)
+            first, second = scene.venue.transports
+            await scene.manager.drain()
+            scene.seen.events.clear()
+            books, woke_s = len(scene.seen.books), scene.loop.time()
+            scene.asleep_ns += 30 * SECOND
+            if is_read:
+                scene.round()  # Not one of these is handed on.
+                await scene.manager.drain()
+                await asyncio.sleep(0.001)
+                assert [scene.books[symbol].state for symbol in scene.symbols] == [BookState.STALE] * 2
+            else:
+                await asyncio.sleep(1.1)
+            assert [transport.loss and transport.loss.cause for transport in (first, second)] == [LossCause.ASLEEP] * 2
+            assert len(scene.seen.books) == books and not scene.seen.of(Trade)
+            await scene.until(lambda: len(scene.venue.transports) == 4)
+            told = scene.seen.events
+            first_data = next((index for index, event in enumerate(told) if isinstance(event, Trade)), len(told))
+            before = told[:first_data]
+            assert [event.new for event in before if isinstance(event, BookStateChange)][:2] == [BookState.STALE] * 2
+            assert {(gap.channel, gap.symbol) for gap in before if isinstance(gap, Gap)} == streams
+            await scene.until(lambda: all(book.is_live for book in scene.books.values()))
+            await scene.run(30)
+            assert {gap[:2] for gap in scene.gaps} == streams and len(scene.gaps) == 4
+            assert [error.text for error in scene.told("disconnected")] == [LossCause.ASLEEP.value] * 2
+            assert len(scene.told("asleep")) == 1 and scene.manager.connects == 4
+            waits = [attempt.at_s - woke_s for attempt in scene.venue.attempts[2:]]
+            assert waits[0] != waits[1] and all(wait < 2 for wait in waits)
+            await scene.assert_right()
+
+        play(story, variant, per_connection=2)
+
+    def test_a_slow_tick_is_no_sleep(self, variant: Variant) -> None:
+        async def story(scene: Scene) -> None:
+            await scene.manager.initialize()
+            await asyncio.sleep(600)
+            assert scene.seen.errors == [] and scene.manager.connects == 1
+
+        play(story, variant, channels=[TRADES], freshness={"tick_s": 30.0})
