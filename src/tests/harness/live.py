@@ -57,13 +57,13 @@ async def until(condition: Callable[[], object], within_s: float = 15.0, what: s
 
 
 @asynccontextmanager
-async def simulated(*symbols: str, rate: float = 400.0, faults: Sequence[str] = ()) -> AsyncIterator[SideChannel]:
+async def simulated(*symbols: str, venue: str = VENUE, rate: float = 400.0, faults: Sequence[str] = ()) -> AsyncIterator[SideChannel]:
     """A simulated exchange on a port of its own."""
-    simulator = Simulator(VENUE, symbols, rate=rate, faults=faults)
+    simulator = Simulator(venue, symbols, rate=rate, faults=faults)
     async with simulator.serving() as port:
         rest = f"http://127.0.0.1:{port}"
         async with aiohttp.ClientSession(rest) as http:
-            yield SideChannel(VENUE, rest.replace("http", "ws") + simulator.exchange.websocket_path, rest, http)
+            yield SideChannel(venue, rest.replace("http", "ws") + simulator.exchange.websocket_path, rest, http)
 
 
 class Addresses(Protocol):
@@ -211,9 +211,9 @@ class Live(NamedTuple):
     seen: frames.Seen
 
 
-def settings_of(at: Addresses, **settings: Any) -> ExchangeSettings:
+def settings_of(at: Addresses, venue: str = VENUE, **settings: Any) -> ExchangeSettings:
     """Settings for an exchange of this module; ``settings`` as in a file."""
-    return exchange_settings(VENUE, **{"websocket_url": at.websocket_url, "rest_url": at.rest_url, "reconnect": AT_ONCE, **settings})
+    return exchange_settings(venue, **{"websocket_url": at.websocket_url, "rest_url": at.rest_url, "reconnect": AT_ONCE, **settings})
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from infrastructure.audit import MISMATCHES
 from infrastructure.book import OrderBook
 from infrastructure.clock import Clock
 from infrastructure.errors import GaveUp
@@ -19,9 +20,11 @@ from infrastructure.networking.websocket.fake_transport import FakeRest, FakeTra
 from infrastructure.networking.websocket.link import LossCause
 from infrastructure.networking.websocket.settings import ExchangeSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
+from infrastructure.simulator.ledger import Ledger
+from infrastructure.simulator.market import hidden_number
 from tests.harness import frames
 from tests.harness.frames import Pairs, Seen
-from tests.harness.live import BTC, ETH, acknowledged, assert_whole
+from tests.harness.live import BTC, ETH, acknowledged, assert_right, assert_whole, live, run, simulated, until
 from tests.harness.variants import Variant
 from tests.harness.virtual_loop import VirtualLoop, run_virtual
 from tickrail import Architecture, BookState, BookStateChange, ErrorEvent, Gap, GapReason, PublicWebSocketHandler, Trade
@@ -148,6 +151,12 @@ class Scene:
             return
         first_id, self._shown_ids[symbol] = self._shown_ids[symbol] + 1, last_id
         self._send((BOOK, symbol), update(self.now_ms, first_id, last_id, [(100, last_id)], symbol=symbol))
+
+    def quote(self, symbol: str, bid: float = 100.0) -> None:
+        """The best bid and ask as of the last change of the book."""
+        last_id = self.last_ids[symbol]
+        result = {"t": self.now_ms, "u": last_id, "s": pair_of(symbol), "b": str(bid), "B": str(last_id), "a": "101", "A": "1"}
+        self._send((TICKER, symbol), frames.push(TICKER, result, time_ms=self.now_ms))
 
     async def run(self, seconds: float) -> None:
         """Let the markets go on for so long."""
@@ -476,9 +485,10 @@ class TestClocks:
 
         play(story, variant, freshness=FRESHNESS)
 
+    @pytest.mark.parametrize("is_stopped", [False, True], ids=["suspended", "stopped"])
     @pytest.mark.parametrize("is_read", [True, False], ids=["by a read", "by the timer"])
     def test_t2_after_a_sleep_every_book_is_stale_before_anything_is_told_and_each_connection_begins_anew(
-        self, variant: Variant, is_read: bool
+        self, variant: Variant, is_read: bool, is_stopped: bool
     ) -> None:
         streams = {(channel, symbol) for channel in (BOOK, TRADES) for symbol in (BTC, ETH)}
 
@@ -488,8 +498,11 @@ class TestClocks:
             first, second = scene.venue.transports
             await scene.manager.drain()
             scene.seen.events.clear()
+            if is_stopped:
+                scene.loop.block(30.0)
+            else:
+                scene.asleep_ns += 30 * SECOND
             books, woke_s = len(scene.seen.books), scene.loop.time()
-            scene.asleep_ns += 30 * SECOND
             if is_read:
                 scene.round()  # Not one of these is handed on.
                 await scene.manager.drain()
@@ -523,3 +536,217 @@ class TestClocks:
             assert scene.seen.errors == [] and scene.manager.connects == 1
 
         play(story, variant, channels=[TRADES], freshness={"tick_s": 30.0})
+
+    def test_t2_a_sleep_while_a_callback_waits_is_one(self, variant: Variant) -> None:
+        may_go_on = asyncio.Event()
+        seen = Seen()
+
+        async def on_trade(trade: Trade) -> None:
+            await may_go_on.wait()
+
+        async def story(scene: Scene) -> None:
+            await scene.manager.initialize()
+            scene.round()
+            await asyncio.sleep(5)
+            scene.loop.block(30.0)
+            may_go_on.set()
+            await asyncio.sleep(5)
+            await scene.manager.drain()
+            assert [error.kind for error in seen.errors] == ["asleep", "disconnected"] or scene.manager.connects == 2
+            assert len(scene.venue.transports) == 2
+            assert {(gap.channel, gap.symbol) for gap in seen.gaps} == {(TRADES, BTC), (TRADES, ETH)}
+
+        play(story, variant, channels=[TRADES], handler=PublicWebSocketHandler(**seen.callbacks | {"on_trade": on_trade}))
+
+
+class TestDisagreement:
+    def test_a_venue_whose_tickers_count_otherwise_does_not_have_its_books_repaired_for_ever(self, variant: Variant) -> None:
+        """Ids that look alike and are not: of every book that REST or the stream brings, the ticker says otherwise."""
+
+        async def story(scene: Scene) -> None:
+            await scene.begin()
+            asked = len(scene.rest.asked)
+            for _ in range(300):
+                scene.round()
+                for symbol in scene.symbols:
+                    scene.quote(symbol, bid=55.0 if symbol == BTC else 100.0)
+                await asyncio.sleep(ROUND_S)
+            await scene.assert_right()
+            (told,) = scene.seen.errors
+            assert (told.kind, told.channel, told.symbol) == ("audit", BOOK, BTC)
+            assert {gap[:2] for gap in scene.gaps} == {(BOOK, BTC)} and {gap[2] for gap in scene.gaps} == {GapReason.AUDIT}
+            audit = scene.manager.audit
+            assert 1 <= len(scene.gaps) <= audit.mismatched == MISMATCHES and len(scene.rest.asked) - asked <= MISMATCHES
+            # The other book is compared as before.
+            assert audit.compared - audit.mismatched >= 300
+
+        play(story, variant, channels=[BOOK, TRADES, TICKER])
+
+
+#: For a venue of which every stream has a rhythm within two seconds.
+AT_ONCE_FRESHNESS = {"tick_s": 0.1, "silent_s": 0.5, "window_s": 0.4, "learn_s": 0.8, "regular": 3, "first_wait_s": 0.5}
+FUTURES = "gateio_futures"
+VENUES = pytest.mark.parametrize(("venue", "symbol"), [("gateio_spot", BTC), (FUTURES, "BTC/USDT:USDT")], ids=["gateio_spot", FUTURES])
+
+
+class TestLiveStreams:
+    """Over real sockets, at the simulated exchanges."""
+
+    def test_n4_one_mute_stream_of_a_real_connection(self, variant: Variant) -> None:
+        async def main() -> None:
+            async with (
+                simulated(BTC, ETH, rate=1500) as at,
+                live(variant, at, symbols=[BTC, ETH], channels=["trade"], freshness=AT_ONCE_FRESHNESS) as (feed, seen),
+            ):
+                await feed.subscribe([BTC], ["spot.obu"])
+                await until(lambda: feed._freshness.threshold_ns(("spot.obu", BTC)), what="a rhythm")
+                await at.fault("mute=spot.obu")
+                await until(lambda: feed.connections == 2, what="a move")
+                await until(lambda: feed.connects == 3, what="a reconnect")
+                first, second, third = (await at.state())["connections"]
+                assert first["requests"]["unsubscribe"] == 2 and {channel for channel, *_ in first["subscriptions"]} == {"spot.trades"}
+                assert (first["is_open"], second["is_open"], third["is_open"]) == (True, False, True)
+                assert second["requests"] == {"subscribe": 1}
+                mutes = [error for error in seen.errors if error.kind == "mute"]
+                assert {(error.channel, error.symbol) for error in mutes} == {("spot.obu", BTC)}
+                assert [error.text.rpartition(" ")[2] for error in mutes][:3] == ["resubscribe", "move", "reconnect"]
+                assert [(gap.channel, gap.symbol, gap.reason) for gap in seen.gaps] == [("spot.obu", BTC, GapReason.SILENT)]
+                await at.fault("clear")
+                await until(lambda: [error for error in seen.errors if error.kind == "recovered"], what="a recovery")
+                await assert_right(feed, at, BTC)
+                assert len(seen.gaps) == 1 and (await at.state())["connections"][0]["is_open"]
+
+        run(main())
+
+    def test_n8_under_a_bandwidth_cap_the_lag_is_seen_and_no_trade_is_lost(self, variant: Variant) -> None:
+        """N8: held against each frame's own time, by the clock of this machine, which is the exchange's, too."""
+        ledger = Ledger()
+        errors: list[float] = []
+        reads = [0]
+        feeds: list[WebSocketManager] = []
+
+        def on_trade(trade: Trade) -> None:
+            ledger.seen(("trade", trade.symbol), hidden_number(trade.amount))
+            assert trade.exchange_ns is not None
+            lag_ns, real_ns = feeds[0].venue_lag_ns if feeds else None, trade.received_ns - trade.exchange_ns
+            # The first frame of a read tells the lag.
+            if lag_ns is not None and real_ns > SECOND // 2 and trade.received_ns != reads[-1]:
+                errors.append(abs(lag_ns - real_ns) / real_ns)
+            reads.append(trade.received_ns)
+
+        async def main() -> None:
+            async with simulated(BTC, rate=2500) as at:
+                at.websocket_url = at.logged_url("capped")
+                async with live(variant, at, channels=["trade"], callbacks={"on_trade": on_trade}) as (feed, seen):
+                    feeds.append(feed)
+                    await until(lambda: ledger.outstanding > 100)
+                    assert feed.venue_lag_ns is not None
+                    await at.fault("drip=20000")
+                    await until(lambda: (feed.venue_lag_ns or 0) > SECOND, what="a lag")
+                    assert feed.get_performance_metrics()["venue_lag_ns"] >= SECOND // 2
+                    await at.fault("drip=0")
+                    await until(lambda: (feed.venue_lag_ns or 0) < SECOND // 10, what="no lag any more")
+                    await at.pause()
+                    for stream, number in await at.log("capped"):
+                        ledger.sent(stream, number)
+                    await until(lambda: not ledger.outstanding, what="the last trade")
+                    ledger.finish()
+                    assert ledger.is_clean and seen.gaps == [] and feed.connects == 1, ledger.findings
+                    frames = feed.accounting.frames
+                    assert (frames.shed, frames.rejected) == (0, 0)
+            assert len(errors) > 20 and max(errors) < 0.1
+
+        run(main())
+
+    @VENUES
+    def test_right_books_are_compared_and_never_found_wrong(self, variant: Variant, venue: str, symbol: str) -> None:
+        async def main() -> None:
+            async with (
+                simulated(symbol, venue=venue, rate=1500) as at,
+                live(variant, at, venue=venue, symbols=[symbol], channels=["orderbook", "book_ticker"]) as (feed, seen),
+            ):
+                await until(lambda: feed.audit.compared > 200)
+                await assert_right(feed, at, symbol)
+                assert (feed.audit.mismatched, seen.gaps, seen.errors) == (0, [], [])
+
+        run(main())
+
+    @VENUES
+    def test_a_wrong_top_is_found_told_and_repaired(self, variant: Variant, venue: str, symbol: str) -> None:
+        async def main() -> None:
+            async with (
+                simulated(symbol, venue=venue, rate=300) as at,
+                live(variant, at, venue=venue, symbols=[symbol], channels=["orderbook", "book_ticker"]) as (feed, seen),
+            ):
+                audit = feed.audit
+                for number in range(1, 4):
+                    agreed = audit.compared - audit.mismatched
+                    await until(lambda: audit.compared - audit.mismatched > agreed, what="a right book")  # noqa: B023
+                    await at.fault(f"wrong-top={symbol}")
+                    await until(lambda: len(seen.gaps) == number, what="a gap")  # noqa: B023
+                await assert_right(feed, at, symbol)
+                assert [(gap.symbol, gap.reason) for gap in seen.gaps] == [(symbol, GapReason.AUDIT)] * 3
+                assert audit.mismatched >= 3 and feed.connects == 1 and seen.errors == []
+
+        run(main())
+
+    @VENUES
+    def test_books_are_right_after_many_silent_corruptions(self, variant: Variant, venue: str, symbol: str) -> None:
+        async def main() -> None:
+            async with (
+                simulated(symbol, venue=venue, rate=1500, faults=["corrupt=40"]) as at,
+                live(variant, at, venue=venue, symbols=[symbol], channels=["orderbook", "book_ticker"]) as (feed, seen),
+            ):
+                await until(lambda: len(seen.gaps) >= 5, what="five gaps")
+                await at.fault("clear")
+                await assert_right(feed, at, symbol)
+                assert {gap.reason for gap in seen.gaps} == {GapReason.AUDIT}
+                assert 5 <= len(seen.gaps) <= feed.audit.mismatched and seen.errors == []
+
+        run(main())
+
+    @pytest.mark.parametrize("channel", ["spot.obu", BOOK])
+    def test_x7_ids_that_begin_anew_are_followed(self, variant: Variant, channel: str) -> None:
+        async def main() -> None:
+            async with simulated(BTC, rate=600) as at, live(variant, at, channels=[channel, "book_ticker"]) as (feed, seen):
+                await until(lambda: BTC in feed.books and feed.books[BTC].is_live)
+                before = feed.books[BTC].last_id
+                await at.fault(f"restart={BTC}")
+                await until(lambda: seen.gaps, what="a gap")
+                await assert_right(feed, at, BTC)
+                after = feed.books[BTC].last_id
+                assert before is not None and after is not None and after < before
+                assert [(gap.channel, gap.reason) for gap in seen.gaps] == [(channel, GapReason.SEQUENCE)]
+                assert feed.audit.mismatched == 0 and feed.connects == 1 and seen.errors == []
+
+        run(main())
+
+    def test_x14_trades_that_a_venue_sends_again_are_told_once(self, variant: Variant) -> None:
+        async def main() -> None:
+            ledger = Ledger()
+            ids: list[str] = []
+
+            def on_trade(trade: Trade) -> None:
+                ids.append(trade.trade_id)
+                ledger.seen(("trade", trade.symbol), hidden_number(trade.amount))
+
+            callbacks = {"on_trade": on_trade, "on_gap": lambda gap: ledger.gap("trade", gap.symbol)}
+            async with simulated(BTC, rate=1000, faults=["replay=30"]) as at:
+                at.websocket_url = at.logged_url("replayed")
+                async with live(variant, at, channels=["trade"], callbacks=callbacks) as (feed, seen):
+                    for number in range(2, 5):
+                        told = len(ids)
+                        await until(lambda: len(ids) > told + 50)  # noqa: B023
+                        await at.fault("cut")
+                        await until(lambda: feed.connects == number)  # noqa: B023
+                    told = len(ids)
+                    await until(lambda: len(ids) > told + 50)
+                    await at.pause()
+                    for stream, sent in await at.log("replayed"):
+                        ledger.sent(stream, sent)
+                    await until(lambda: not ledger.outstanding, what="the last trade")
+                    assert (await at.state())["faults"]["replay"] == 90 == feed._session.replayed
+            ledger.finish()
+            assert ledger.is_clean and len(ids) == len(set(ids)), ledger.findings
+
+        run(main())
