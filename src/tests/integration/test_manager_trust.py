@@ -4,7 +4,9 @@ import asyncio
 import inspect
 import json
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -23,8 +25,21 @@ from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.ledger import Ledger
 from infrastructure.simulator.market import hidden_number
 from tests.harness import frames
+from tests.harness.bare_server import text
 from tests.harness.frames import Pairs, Seen
-from tests.harness.live import BTC, ETH, acknowledged, assert_right, assert_whole, live, run, simulated, until
+from tests.harness.live import (
+    BTC,
+    ETH,
+    ScriptedExchange,
+    acknowledged,
+    assert_right,
+    assert_whole,
+    live,
+    run,
+    settings_of,
+    simulated,
+    until,
+)
 from tests.harness.variants import Variant
 from tests.harness.virtual_loop import VirtualLoop, run_virtual
 from tickrail import Architecture, BookState, BookStateChange, ErrorEvent, Gap, GapReason, PublicWebSocketHandler, Trade
@@ -114,8 +129,8 @@ class Scene:
     def asked(self, transport: FakeTransport) -> list[tuple[str, str, str]]:
         """What was asked on a connection so far: event, channel and pair."""
         asked = self._asked.setdefault(transport, [])
-        for text in transport.sent[self._read.get(transport, 0) :]:
-            message = json.loads(text)
+        for sent in transport.sent[self._read.get(transport, 0) :]:
+            message = json.loads(sent)
             if message.get("event") in ("subscribe", "unsubscribe"):
                 pairs = message["payload"][:1] if message["channel"] == BOOK else message["payload"]
                 asked += [(message["event"], message["channel"], pair) for pair in pairs]
@@ -748,5 +763,83 @@ class TestLiveStreams:
                     assert (await at.state())["faults"]["replay"] == 90 == feed._session.replayed
             ledger.finish()
             assert ledger.is_clean and len(ids) == len(set(ids)), ledger.findings
+
+        run(main())
+
+
+class Ahead:
+    """A clock of this machine that can be moved: as if it had been suspended, or as if work had taken so long."""
+
+    def __init__(self) -> None:
+        self.asleep_ns = self.worked_ns = 0
+        self.clock = Clock(self.monotonic_ns, time.time_ns() - time.monotonic_ns(), elapsed_ns=lambda: self.monotonic_ns() + self.asleep_ns)
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns() + self.worked_ns
+
+
+class TestRealReads:
+    """The same where a read brings more than one frame."""
+
+    @asynccontextmanager
+    async def opened(
+        self, variant: Variant, at: ScriptedExchange, clock: Clock, callbacks: dict[str, Any], per_connection: int | None = None
+    ) -> AsyncIterator[WebSocketManager]:
+        settings = settings_of(at, symbols=[BTC, ETH], channels=["trade"])
+        limits = replace(settings.venue.limits, subscriptions_per_connection=per_connection)
+        manager = WebSocketManager(
+            replace(settings, venue=replace(settings.venue, limits=limits)),
+            architecture=variant.architecture,
+            adapted=variant.adapted,
+            handler=PublicWebSocketHandler(**callbacks),
+            clock=clock,
+        )
+        async with manager:
+            yield manager
+        assert_whole(manager)
+
+    def test_t2_of_all_that_waited_in_any_socket_nothing_is_told(self, variant: Variant) -> None:
+        async def main() -> None:
+            seen, ahead = Seen(), Ahead()
+            async with ScriptedExchange() as at, self.opened(variant, at, ahead.clock, seen.callbacks, per_connection=1) as manager:
+                assert [connection for connection, *_ in at.requests] == [1, 2]
+                pairs = ["BTC_USDT", "ETH_USDT"]
+                for peer, pair in zip(at.peers, pairs, strict=True):
+                    await peer.send(*(text(frames.trade(number, pair=pair)) for number in range(1, 4)))
+                await until(lambda: len(seen.of(Trade)) == 6)
+                ahead.asleep_ns += 30 * SECOND
+                for peer, pair in zip(list(at.peers), pairs, strict=True):
+                    await peer.send(*(text(frames.trade(number, pair=pair)) for number in range(4, 10)))
+                await until(lambda: manager.connects == 4 and len(at.requests) == 4)
+                for peer in at.peers:
+                    await peer.send(*(text(frames.trade(11, pair=pair)) for pair in pairs))
+                await until(lambda: len(seen.of(Trade)) >= 8)
+                assert {trade.trade_id for trade in seen.of(Trade)} == {"1", "2", "3", "11"}
+                assert sorted((gap.symbol, gap.reason) for gap in seen.gaps) == [(symbol, GapReason.DISCONNECTED) for symbol in (BTC, ETH)]
+                errors = [(error.kind, error.text) for error in seen.errors if error.kind != "asleep"]
+                assert errors == [("disconnected", LossCause.ASLEEP.value)] * 2 and len(seen.errors) == 3
+
+        run(main())
+
+    def test_many_callbacks_that_each_take_a_little_are_no_sleep(self, variant: Variant) -> None:
+        """Thirty frames come with one read, or a few, and each takes less than is told of as blocking."""
+
+        async def main() -> None:
+            seen, ahead = Seen(), Ahead()
+
+            def on_trade(trade: Trade) -> None:
+                seen.events.append(trade)
+                ahead.worked_ns += 4 * SECOND // 10
+
+            async with (
+                ScriptedExchange() as at,
+                self.opened(variant, at, ahead.clock, seen.callbacks | {"on_trade": on_trade}) as manager,
+            ):
+                for number in range(3):
+                    await at.push(*(frames.trade(30 * number + index) for index in range(30)))
+                    await until(lambda: len(seen.of(Trade)) == 30 * (number + 1))  # noqa: B023
+                await at.push(frames.trade(100))
+                await until(lambda: len(seen.of(Trade)) == 91)
+                assert (seen.gaps, seen.errors, manager.connects) == ([], [], 1)
 
         run(main())
