@@ -399,7 +399,7 @@ class TestSilence:
 
             monkeypatch.setattr(Freshness, "judge", fail)
             with pytest.raises(GaveUp, match="RuntimeError: planted"):
-                await scene.manager.wait()
+                await asyncio.wait_for(scene.manager.wait(), 60)
             assert [error.kind for error in scene.seen.errors][:1] == ["gave up"]
 
         play(story, variant)
@@ -521,8 +521,9 @@ class TestClocks:
             if is_read:
                 scene.round()  # Not one of these is handed on.
                 await scene.manager.drain()
-                await asyncio.sleep(0.001)
+                # Already now, before the connections have ended.
                 assert [scene.books[symbol].state for symbol in scene.symbols] == [BookState.STALE] * 2
+                await asyncio.sleep(0.001)
             else:
                 await asyncio.sleep(1.1)
             assert [transport.loss and transport.loss.cause for transport in (first, second)] == [LossCause.ASLEEP] * 2
