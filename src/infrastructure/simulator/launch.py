@@ -1,6 +1,7 @@
 """Starts a simulated exchange as a process of its own, and talks to it over its side channel."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -72,7 +73,14 @@ class SideChannel:
 async def simulated_exchange(venue: str, *options: str) -> AsyncIterator[SideChannel]:
     """Run ``tickrail simulate VENUE options...`` for as long as the block runs, on a free port of this machine."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "infrastructure.cli", "simulate", venue, *options, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "infrastructure.cli",
+        "simulate",
+        venue,
+        *options,
+        stdout=asyncio.subprocess.PIPE,
+        preexec_fn=_ignore_interrupts,
     )
     assert process.stdout is not None
     try:
@@ -85,6 +93,14 @@ async def simulated_exchange(venue: str, *options: str) -> AsyncIterator[SideCha
             yield SideChannel(name, websocket_url, rest_url, http)
     finally:
         await _stop(process)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches the whole group of a terminal: an exchange that is just starting would fail in words of its own.
+
+    Whoever started it ends it; once it serves, it attends to signals itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

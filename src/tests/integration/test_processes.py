@@ -181,15 +181,15 @@ def streaming(config: Config, exchange: Exchange, folder: Path) -> Iterator[Runn
 
 
 class TestDemo:
-    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-    def test_a_signal_ends_it_and_the_exchanges_that_it_started(self, how: signal.Signals) -> None:
+    @pytest.mark.parametrize(("how", "after_s"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.0), (signal.SIGINT, 2.0), (signal.SIGTERM, 2.0)])
+    def test_a_signal_ends_it_and_the_exchanges_that_it_started(self, how: signal.Signals, after_s: float) -> None:
         # A terminal interrupts the whole group, so that both end at once.
         with started("demo", "--seconds", 60, "--json", start_new_session=True) as process:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             until(lambda: len(children.read_text().split()) == len(VENUES))
             exchanges = children.read_text().split()
             until(lambda: all(b"simulate" in Path(f"/proc/{child}/cmdline").read_bytes() for child in exchanges))
-            time.sleep(1.5)
+            time.sleep(after_s)  # While they start, or in mid-stream.
             if how is signal.SIGINT:
                 os.killpg(process.pid, how)
             else:
