@@ -20,10 +20,14 @@ from infrastructure.networking.websocket.handlers import PublicWebSocketHandler
 from infrastructure.networking.websocket.link import Loss, LossCause
 from infrastructure.networking.websocket.marker import Switches
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
+from infrastructure.simulator.launch import SideChannel
+from infrastructure.simulator.server import Simulator
 from infrastructure.venue import Rate
 from tests.harness import frames, mexc_frames
 from tests.harness.effort import is_soak
-from tests.harness.live import acknowledged, assert_whole
+from tests.harness.live import acknowledged, assert_right, assert_whole, live
+from tests.harness.live import run as live_run
+from tests.harness.live import until as eventually
 from tests.harness.variants import Variant
 from tests.harness.virtual_loop import VirtualLoop, run_virtual
 
@@ -410,3 +414,49 @@ class TestCuts:
             assert_whole(manager)
 
         in_virtual_time(10, main)
+
+
+#: On its way a message may lose so much of its distance from the one before.
+ON_THE_WAY_S = 0.1
+
+
+class TestOnTheExchangesClock:
+    """The same over sockets, against an exchange that counts what it is asked, and when."""
+
+    def test_two_hundred_symbols_stream_within_the_limits_and_so_they_do_after_cuts(self, variant: Variant) -> None:
+        async def main() -> None:
+            symbols = named(200)
+            books = symbols[:10]
+            simulator = Simulator(VENUE.name, symbols, rate=1000.0)
+            async with simulator.serving() as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+                at = SideChannel(VENUE.name, f"ws://127.0.0.1:{port}/ws", f"http://127.0.0.1:{port}", http)
+                quick = {"first_delay_s": 0.01, "max_delay_s": 0.05, "max_restarts": 1000}
+                async with live(variant, at, venue=VENUE.name, symbols=symbols, channels=["trade"], reconnect=quick) as (feed, seen):
+                    await feed.subscribe(books, ["orderbook"])
+                    assert feed.connections == 7 and feed.is_connected()
+                    await eventually(lambda: len({trade.symbol for trade in seen.of(Trade)}) == 200)
+                    await assert_right(feed, at, *books)
+
+                    struck = next(iter(simulator._connections.values()))
+                    its = {topic.symbol for topic in struck.client.topics}
+                    struck.cut()
+                    await eventually(lambda: {gap.symbol for gap in seen.gaps} == its)
+                    await eventually(lambda: feed.is_connected() and feed.connects == 8)
+                    assert {gap.symbol for gap in seen.gaps} == its
+
+                    await at.fault("cut")
+                    await eventually(lambda: feed.is_connected() and feed.connects == 15)
+                    await assert_right(feed, at, *books)
+                    state = await at.state()
+                assert state["limits"] == {}, "the exchange never had to refuse"
+                assert all(connection["begun"] <= MOST for connection in state["connections"])
+                assert_within_on_the_way(LIMITS.connects, state["connects"])
+                assert_within_on_the_way(LIMITS.rest, [at_s for at_s, _ in state["rests"]])
+                for connection in state["connections"]:
+                    assert_within_on_the_way(LIMITS.requests, [at_s for at_s, *_ in connection["requested"]])
+
+        live_run(main())
+
+
+def assert_within_on_the_way(rate: Rate, times_s: Sequence[float]) -> None:
+    assert_within(Rate(rate.count, rate.per_s - ON_THE_WAY_S), times_s)
