@@ -43,7 +43,6 @@ class Callbacks:
         "errors",
         "is_async",
         "last_error",
-        "on_blocked",
         "raised",
         "underway",
     )
@@ -64,8 +63,6 @@ class Callbacks:
         #: Events whose callback was never called, or never returned, because the task was cancelled.
         self.abandoned = 0
         self.last_error: Exception | None = None
-        #: Called when a plain callback has kept the event loop for longer than ``BLOCKED_NS``.
-        self.on_blocked: Callable[[], None] | None = None
 
     def emit(self, events: Sequence[Emission]) -> Awaitable[None] | None:
         """Call the callbacks; returns what must be awaited when one of them is ``async``, else None."""
@@ -94,8 +91,6 @@ class Callbacks:
                 remaining -= 1
                 returned = self._monotonic_ns()
                 if returned - called > BLOCKED_NS:
-                    if self.on_blocked is not None:
-                        self.on_blocked()
                     following = following or self._blocked(event, target, returned - called)
                 called = returned
                 if following is not None:

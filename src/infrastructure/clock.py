@@ -72,8 +72,8 @@ class Watch:
     """Notices that the program stood still for longer than ``limit_ns``: that the machine was suspended, or the process stopped.
 
     ``observe`` is called with ``Clock.elapsed_ns`` first thing in whatever comes before anything else can after a wake, such as a read of a
-    socket, and by a timer several times within the limit. ``rest`` is called behind anything that may have kept the event loop, such as a
-    callback: that is no sleep.
+    socket, and by a timer several times within the limit. ``worked`` is told of everything that may have kept the event loop, such as
+    callbacks: that is no sleep.
     """
 
     __slots__ = ("_awake_ns", "_limit_ns")
@@ -89,6 +89,7 @@ class Watch:
             return None
         return now_ns - awake_ns
 
-    def rest(self, now_ns: int) -> None:
-        """Whatever took its time until now was at work."""
-        self._awake_ns = now_ns
+    def worked(self, took_ns: int, now_ns: int) -> None:
+        """So much of the time until now the program was at work, by the monotonic clock, which stands still while it is suspended."""
+        if self._awake_ns is not None:
+            self._awake_ns = min(self._awake_ns + took_ns, now_ns)

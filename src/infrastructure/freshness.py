@@ -184,7 +184,8 @@ class Freshness:
         self._settings = settings
         self._silent_ns = _ns(settings.silent_s)
         self._window_ns = _ns(settings.window_s)
-        self._longest_tick_ns = 2 * _ns(settings.tick_s)
+        self._tick_ns = _ns(settings.tick_s)
+        self._longest_tick_ns = 2 * self._tick_ns
         self._watches: dict[Key, _Watch] = {}
         self._opens = {channel.name for channel in venue.book_channels.values() if channel.repair is Repair.RESUBSCRIBE}
         self._audited = {channel.name for channel in venue.book_channels.values() if channel.is_audited}
@@ -351,8 +352,9 @@ class Freshness:
         if share is None or not self._is_window_full(watch):
             return
         if not watch.is_degraded:
-            # One that brings nothing at all is not starved but silent, and has its own time.
-            if 0 < share < self._settings.degraded_share:
+            # One that brings nothing at all is not starved but silent, and has its own time: it is not called starved for what its last
+            # window still holds from before.
+            if 0 < share < self._settings.degraded_share and watch.silent_ns <= self._tick_ns:
                 self._degrade(key, watch, share, findings)
         elif share >= 0.5:
             self._well(watch)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from msgspec.structs import force_setattr
 
-from infrastructure.audit import Audit, AuditCounts
+from infrastructure.audit import MISMATCHES, Audit, AuditCounts
 from infrastructure.book import OrderBook
 from infrastructure.book_sync import Action, Announce, BookSync, ChangeState, Publish, Request
 from infrastructure.errors import DecodeError, UnknownSymbol
@@ -505,6 +505,13 @@ class Session:
                 events.remove(stream.book)
                 self._absorbed += 1
             self._act(stream, stream.sync.distrust(GapReason.AUDIT), received_ns, events)
+            self._tell_audit_over(stream, stream.audit, received_ns, events)
+
+    def _tell_audit_over(self, stream: _BookStream, audit: Audit, received_ns: int, events: list[Emission]) -> None:
+        """After a mismatch: tell it if that was the last one."""
+        if audit.is_over:
+            text = f"at {MISMATCHES} equal ids in a row its best levels are not those of the book ticker: they are not compared any more"
+            self._raise(ErrorEvent(self.venue.name, "audit", text, stream.book.channel, stream.book.symbol), received_ns, events)
 
     def _admit_book(self, channel: str, symbol: str) -> _BookStream | None:
         if symbol not in self:
@@ -595,6 +602,8 @@ class Session:
         first = publish.updates[0]
         good_id = book.last_id
         if publish.replaces:
+            if first.depth is not None:
+                book.depth = first.depth
             book.replace(first)
             for update in publish.updates[1:]:
                 book.apply(update)
@@ -605,6 +614,7 @@ class Session:
             return
         if stream.audit is not None and not stream.audit.holds(book):
             self._act(stream, stream.sync.retract(publish.was, good_id, GapReason.AUDIT), received_ns, events)
+            self._tell_audit_over(stream, stream.audit, received_ns, events)
             return
         book.received_ns = received_ns
         if publish.was is not BookState.LIVE:

@@ -20,7 +20,8 @@ Levels = list[tuple[float, float]]
 class BookUpdate(msgspec.Struct, gc=False):
     """A change of a book, or a whole one when ``is_full``; amounts are absolute and 0 removes a level.
 
-    The update carries the ids ``first_id`` to ``last_id``, both included. Levels are (price, amount), in any order.
+    The update carries the ids ``first_id`` to ``last_id``, both included. Levels are (price, amount), in any order. A whole book may say
+    to what ``depth``, in levels a side, its stream keeps it.
     """
 
     message_type: ClassVar[MessageType] = MessageType.ORDERBOOK
@@ -33,6 +34,7 @@ class BookUpdate(msgspec.Struct, gc=False):
     asks: Levels
     is_full: bool
     exchange_ns: int | None
+    depth: int | None = None
 
 
 class Acknowledgement(msgspec.Struct):

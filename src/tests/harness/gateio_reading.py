@@ -120,7 +120,9 @@ def obu(result: Json, frame: Json) -> BookUpdate:
     sides = levels(result.get("b", [])), levels(result.get("a", []))
     first_id = int(result.get("U") or result["u"])
     name = symbol(result["s"].split(".")[1])
-    return BookUpdate(frame["channel"], name, first_id, result["u"], *sides, result.get("full", False), result["t"] * 10**6)
+    is_full = result.get("full", False)
+    depth = int(result["s"].split(".")[2]) if is_full else None
+    return BookUpdate(frame["channel"], name, first_id, result["u"], *sides, is_full, result["t"] * 10**6, depth)
 
 
 def order_book(result: Json, frame: Json) -> BookUpdate:

@@ -32,6 +32,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """The same in nanoseconds."""
         return round(self._now * 1e9)
 
+    def block(self, seconds: float) -> None:
+        """Let so much time pass in which nothing else runs, as code does that does not give way."""
+        self._now += seconds
+
     def select(self, timeout: float | None) -> list[Any]:
         """Let ``timeout`` seconds pass at once."""
         if timeout is None:

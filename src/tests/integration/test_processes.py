@@ -257,6 +257,41 @@ class TestRun:
             assert first["subscriptions"] == [] and len(second["subscriptions"]) == 4
             assert running.end(signal.SIGTERM) == 0
 
+    @pytest.mark.parametrize("architecture", ["direct", "strategy"])
+    def test_t2_stopped_and_continued_it_believes_nothing_that_waited_and_begins_anew_once(
+        self, exchange: Exchange, config: Config, tmp_path: Path, architecture: str
+    ) -> None:
+        config.write(more=f'architecture = "{architecture}"\n[{VENUE}.freshness]\ntick_s = 0.2\nasleep_s = 1.5\n')
+        with streaming(config, exchange, tmp_path) as running:
+            running.is_going_on()
+            running.process.send_signal(signal.SIGSTOP)
+            status = Path(f"/proc/{running.process.pid}/status")
+            until(lambda: "\nState:\tT" in status.read_text())
+            stopped_ns, stopped_s = time.time_ns(), exchange.tell("state")["now_s"]
+            until(lambda: exchange.tell("state")["now_s"] > stopped_s + 2.5)
+            continued_ns = time.time_ns()
+            running.process.send_signal(signal.SIGCONT)
+            until(lambda: len(exchange.connections(tmp_path.name)) == 2)
+            running.is_going_on()
+            running.is_going_on()
+            assert running.end(signal.SIGTERM) == 0
+            assert len(exchange.connections(tmp_path.name)) == 2
+            events = [json.loads(line) for line in running.printed.splitlines()]
+        times = [event[7] if event[0] == "trade" else event[5] if event[0] == "orderbook" else None for event in events]
+        # What the exchange sent meanwhile waited, and was read first: none of it is told.
+        tolerance_ns = 2_000_000
+        assert not [at for at in times if at is not None and stopped_ns + tolerance_ns < at < continued_ns - tolerance_ns]
+        after = next(index for index, at in enumerate(times) if at is not None and at >= continued_ns - tolerance_ns)
+        before = next(index for index, event in enumerate(events) if event[0] == "gap")
+        assert before < after and all(at is None for at in times[before:after])
+        told = events[before:after]
+        assert sorted((event[2], event[3]) for event in told if event[0] == "gap") == [
+            (channel, pair) for channel in ("spot.obu", "spot.trades") for pair in (BTC, ETH)
+        ]
+        assert [event[2] for event in events if event[0] == "error"] == ["asleep", "disconnected"]
+        assert sorted(event[3] for event in told if event[0] == "book_state" and event[5] == "stale") == [BTC, ETH]
+        assert not [event for event in events[after:] if event[0] == "gap"]
+
     def test_a_changed_file_is_applied_to_the_live_connection(self, exchange: Exchange, config: Config, tmp_path: Path) -> None:
         config.write([BTC, ETH], ["trade"])
         with streaming(config, exchange, tmp_path) as running:

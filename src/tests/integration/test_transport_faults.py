@@ -104,6 +104,42 @@ def fate(*data: bytes, **settings: Any) -> tuple[list[bytes], Loss]:
     return run_on("jumping", main())
 
 
+class TestSleep:
+    @LOOP
+    @TLS
+    def test_t2_what_may_not_be_read_ends_it_and_is_not_handed_on(self, loop: str, way: dict[str, Any]) -> None:
+        """And what may be read is told as work once it has been handled."""
+
+        async def script(peer: Peer) -> None:
+            await peer.accept()
+            await peer.send(text(b"1"))
+            await peer.frame()
+            await peer.send(*(text(b"%d" % number) for number in range(2, 40)))
+            await peer.gone()
+
+        async def main() -> None:
+            line, worked, slept = Line(), list[int](), False
+            async with BareServer(script, tls=way.get("tls")) as server:
+                line.transport = await connect(
+                    server.url,
+                    line.on_frame,
+                    line.on_loss,
+                    settings=TransportSettings(),
+                    clock=line.clock,
+                    ssl_context=way.get("trust"),
+                    may_read=lambda: not slept,
+                    worked=worked.append,
+                    resolve=on_loopback,
+                )
+                assert await line.received(1) == [b"1"]
+                reads, slept = len(worked), True
+                line.transport.send("go on")
+                assert await line.lost() == Loss(LossCause.ASLEEP)
+                assert (line.messages, len(worked)) == ([b"1"], reads) and all(took_ns >= 0 for took_ns in worked)
+
+        run_on(loop, main())
+
+
 class TestTraffic:
     @LOOP
     @TLS

@@ -64,6 +64,7 @@ RANGES: dict[type[Any], dict[str, Accepts]] = {
         "degraded_share": number(0, 0.5, least_included=False),
         "first_wait_s": SECONDS,
         "max_wait_s": DAY,
+        "asleep_s": SECONDS,
     },
     ExchangeSettings: {
         "subscribe_timeout_s": SECONDS,

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from infrastructure.audit import WAITING
+from infrastructure.audit import MISMATCHES, WAITING, Audit, AuditCounts
 from infrastructure.book import OrderBook
-from infrastructure.events import BookState, BookStateChange, BookTicker, Gap, GapReason
+from infrastructure.events import BookState, BookStateChange, BookTicker, ErrorEvent, Gap, GapReason
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT, OBU, ORDER_BOOK_UPDATE
 from infrastructure.session import Emission, Session
 from infrastructure.venue import BookUpdate, Levels
@@ -296,3 +296,60 @@ def test_whatever_the_order_right_books_are_never_found_wrong() -> None:
             assert gaps(desk.take(message)) == []
         assert desk.session.audit.mismatched == 0
         assert desk.session.audit.compared > 5
+
+
+class TestDisagreement:
+    """Ids that are not those of the ticker, though they look like it."""
+
+    def test_a_book_that_disagrees_after_each_repair_is_not_repaired_for_ever(self) -> None:
+        desk = Desk()
+        told: list[Emission] = []
+        for last_id in range(10, 20):
+            told += desk.take(whole(last_id), ticker(last_id, (55.0, 5.0)))
+        assert desk.counts == (MISMATCHES, MISMATCHES, 0)
+        assert (desk.state(), desk.asked) == (LIVE, MISMATCHES)
+        assert [error.kind for error in told if isinstance(error, ErrorEvent)] == ["audit"]
+        assert [gap.reason for gap in told if isinstance(gap, Gap)] == [GapReason.AUDIT] * MISMATCHES
+
+    def test_a_repair_that_the_same_ticker_refutes_is_none(self) -> None:
+        desk = Desk()
+        told = desk.take(whole(10), ticker(10, (55.0, 5.0)))
+        for _ in range(1, MISMATCHES):
+            assert desk.state() is GAP
+            told += desk.take(whole(10))
+        assert (desk.counts, desk.state()) == ((MISMATCHES, MISMATCHES, 0), GAP)
+        told += desk.take(whole(10))
+        assert (desk.counts, desk.state()) == ((MISMATCHES, MISMATCHES, 0), LIVE)
+        assert len(gaps(told)) == 1
+        assert [error.kind for error in told if isinstance(error, ErrorEvent)] == ["audit"]
+
+    def test_one_agreement_and_they_are_counted_anew(self) -> None:
+        desk = Desk()
+        for last_id in range(10, 50, 2):
+            desk.take(whole(last_id), ticker(last_id, (55.0, 5.0)))
+            desk.take(whole(last_id + 1), ticker(last_id + 1))
+        assert desk.counts == (40, 20, 0)
+        assert desk.state() is LIVE
+
+    def test_what_repairs_a_book_is_held_against_the_ticker_that_refuted_it(self) -> None:
+        desk = Desk()
+        desk.take(whole(10))
+        desk.take(ticker(10, (100.0, 2.0)))
+        desk.take(whole(10, (100.0, 2.0)))
+        assert (desk.counts, desk.state()) == ((2, 1, 0), LIVE)
+
+    def test_the_other_books_are_compared_as_before(self) -> None:
+        desk = Desk()
+        for last_id in range(10, 20):
+            desk.take(whole(last_id, (7.0, 1.0)), whole(last_id, channel=OBU), ticker(last_id))
+        assert (desk.counts, desk.state(OBU)) == ((10 + MISMATCHES, MISMATCHES, 0), LIVE)
+
+    def test_an_audit_that_is_over_knows_nothing_of_a_stream_that_is_overtaken(self) -> None:
+        audit = Audit(AuditCounts())
+        book = OrderBook("gateio_spot", ORDER_BOOK_UPDATE, SYMBOL)
+        for last_id in range(10, 10 + MISMATCHES):
+            book.replace(whole(last_id))
+            audit.holds(book)
+            assert not audit.agrees(ticker(last_id, (55.0, 5.0)), 1)
+        audit.seen_id = 20
+        assert audit.is_over and audit.agrees(ticker(30), 1) and audit.overtaken_ns() is None

@@ -83,17 +83,27 @@ class TestWatch:
     def test_what_was_at_work_did_not_sleep(self) -> None:
         watch = Watch()
         watch.observe(0)
-        watch.rest(ASLEEP_NS * 2)
+        watch.worked(ASLEEP_NS * 2, ASLEEP_NS * 2)
         assert watch.observe(ASLEEP_NS * 2 + SECOND) is None
 
-    @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3 * ASLEEP_NS)), max_size=30))
+    def test_work_told_twice_hides_no_pause_after_it(self) -> None:
+        watch = Watch()
+        watch.observe(0)
+        watch.worked(HOUR, HOUR)
+        watch.worked(HOUR, HOUR)
+        assert watch.observe(HOUR + SECOND + ASLEEP_NS) == SECOND + ASLEEP_NS
+
+    @given(st.lists(st.tuples(st.sampled_from(["asleep", "at work", "observed"]), st.integers(0, 2 * ASLEEP_NS)), max_size=30))
     @effort(100)
-    def test_only_a_pause_that_ends_in_an_observation_is_told(self, steps: list[tuple[bool, int]]) -> None:
-        watch, now = Watch(), 0
+    def test_between_two_observations_all_counts_that_was_no_work(self, steps: list[tuple[str, int]]) -> None:
+        watch, now, asleep = Watch(), 0, 0
         watch.observe(now)
-        for is_observed, passed in steps:
+        for kind, passed in steps:
             now += passed
-            if is_observed:
-                assert watch.observe(now) == (passed if passed > ASLEEP_NS else None)
-            else:
-                watch.rest(now)
+            if kind == "at work":
+                watch.worked(passed, now)
+                continue
+            asleep += passed
+            if kind == "observed":
+                assert watch.observe(now) == (asleep if asleep > ASLEEP_NS else None)
+                asleep = 0

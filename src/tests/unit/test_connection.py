@@ -33,7 +33,7 @@ class Socket:
     def resume(self) -> None:
         self.done.append("resume")
 
-    def abort(self) -> None:
+    def abort(self, cause: LossCause = LossCause.CLOSED_BY_US) -> None:
         self.done.append("abort")
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -64,6 +64,7 @@ async def opened(connection: Connection, socket: Socket | ConnectFailed) -> Conn
         headers=headers,
         ssl_context=None,
         may_read=lambda: True,
+        worked=lambda took_ns: None,
     )
     return connection
 

@@ -187,6 +187,16 @@ class TestMute:
         assert isinstance(finding, Mute)
         assert threshold_ns < finding.silent_ns <= threshold_ns + SECOND
 
+    def test_a_threshold_longer_than_a_window_is_kept_too(self) -> None:
+        """What the window still holds from before the silence is little, but the stream is not starved."""
+        venue = Venue(FreshnessSettings(window_s=10, learn_s=60))
+        for key in (BTC_BOOK, ETH_BOOK):
+            venue.flow(key, steadily(0.2))
+        assert venue.run(100) == []
+        venue.mute(BTC_BOOK)
+        (finding,) = venue.run(SETTINGS.silent_s + 1)
+        assert isinstance(finding, Mute) and finding.key == BTC_BOOK
+
     def test_steps_become_harder_and_waits_longer_and_then_it_is_taken_for_quiet(self) -> None:
         venue = busy()
         venue.mute(BTC_BOOK)

@@ -200,6 +200,24 @@ class TestFakeVenue:
         assert seen == [b"1", b"2", b"3"]
 
     @virtually
+    async def test_what_may_not_be_read_ends_it_and_what_may_is_told_as_work(self) -> None:
+        user, may_read, worked = User(), [True, False], list[int]()
+
+        def on_frame(message: bytes, received_ns: int) -> None:
+            user.messages.append((message, received_ns))
+            loop().block(2.5)
+
+        user.on_frame = on_frame  # type: ignore[method-assign]
+        transport = await user.open(FakeVenue(), may_read=lambda: may_read.pop(0), worked=worked.append)
+        transport.deliver(b"1")
+        assert worked == [2_500_000_000]
+        transport.deliver(b"2")
+        transport.deliver(b"3")
+        await asyncio.sleep(0)
+        assert [message for message, _ in user.messages] == [b"1"] and may_read == []
+        assert user.losses == [Loss(LossCause.ASLEEP)] and worked == [2_500_000_000]
+
+    @virtually
     async def test_it_ends_once(self) -> None:
         user = User()
         transport = await user.open(FakeVenue())

@@ -133,6 +133,8 @@ class GateioCodec(ABC):
     prefix: ClassVar[str]
     #: By channel, where one request is for one name: its payload, of the name and the option, which is empty if the user named none.
     payloads: ClassVar[Mapping[str, Callable[[str, str], list[str]]]]
+    #: By the name of a level of ``obu``, as in ``ob.BTC_USDT.50``: so many levels a side.
+    depths: ClassVar[Mapping[str, int]] = {level: int(level) for level in ("50", "100", "400")}
 
     def __init__(self) -> None:
         self.symbols = Symbols(self.name, self.unified, self.native)
@@ -264,12 +266,15 @@ class GateioCodec(ABC):
     def obu(self, result: ObuResult, envelope: Envelope) -> Message:
         """A push of ``obu``, which reads the same in every market."""
         prefix, _, rest = result.s.partition(".")
-        native, _, _ = rest.partition(".")
+        native, _, level = rest.partition(".")
         symbol = self._by_native[native]
         if prefix != "ob" or (result.U is None and not result.full):
             raise DecodeError("an increment without its first id", channel=envelope.channel, symbol=symbol)
         first_id = result.u if result.U is None else result.U
-        return book_update(envelope.channel, symbol, first_id, result.u, result.b, result.a, result.full, result.t * 1_000_000)
+        update = book_update(envelope.channel, symbol, first_id, result.u, result.b, result.a, result.full, result.t * 1_000_000)
+        if result.full and level in self.depths:
+            update.depth = self.depths[level]
+        return update
 
     def bar(
         self, result: CandleResult, envelope: Envelope, interval: str, native: str, base_volume: float | None, quote_volume: float | None

@@ -10,7 +10,7 @@ from enum import Enum
 
 from infrastructure.clock import Clock
 from infrastructure.errors import NotConnected
-from infrastructure.networking.websocket.link import Connect, Loss, OnFrame, Transport
+from infrastructure.networking.websocket.link import Connect, Loss, LossCause, OnFrame, Transport
 from infrastructure.networking.websocket.settings import TransportSettings
 from infrastructure.networking.websocket.strategies.interfaces import ConnectionState
 
@@ -124,11 +124,20 @@ class Connection:
         headers: Mapping[str, str],
         ssl_context: ssl.SSLContext | None,
         may_read: Callable[[], bool],
+        worked: Callable[[int], None],
     ) -> None:
         """Open the socket, or raise ConnectFailed. It may have ended when this returns."""
         try:
             self._transport = await connect(
-                url, on_frame, self._lost, settings=settings, clock=clock, headers=headers, ssl_context=ssl_context, may_read=may_read
+                url,
+                on_frame,
+                self._lost,
+                settings=settings,
+                clock=clock,
+                headers=headers,
+                ssl_context=ssl_context,
+                may_read=may_read,
+                worked=worked,
             )
         finally:
             if self._transport is None:
@@ -166,10 +175,10 @@ class Connection:
         if self._transport is not None:
             await self._transport.close()
 
-    def abort(self) -> None:
+    def abort(self, cause: LossCause = LossCause.CLOSED_BY_US) -> None:
         """End it at once, without a closing handshake."""
         if self._transport is not None:
-            self._transport.abort()
+            self._transport.abort(cause)
 
     def _lost(self, loss: Loss) -> None:
         self.learn(Fact.LOST)

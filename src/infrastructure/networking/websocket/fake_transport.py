@@ -55,13 +55,14 @@ class FakeVenue:
         headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         may_read: Callable[[], bool] | None = None,
+        worked: Callable[[int], None] | None = None,
     ) -> "FakeTransport":
         """A FakeTransport, or the next refusal."""
         self.attempts.append(Attempt(url, dict(headers or {}), asyncio.get_running_loop().time()))
         await asyncio.sleep(0)
         if self._refusals:
             raise self._refusals.popleft()
-        transport = FakeTransport(on_frame, on_loss, clock, self._answer, may_read)
+        transport = FakeTransport(on_frame, on_loss, clock, self._answer, may_read, worked)
         self.transports.append(transport)
         return transport
 
@@ -76,6 +77,7 @@ class FakeTransport:
         clock: Clock,
         answer: Answer | None = None,
         may_read: Callable[[], bool] | None = None,
+        worked: Callable[[int], None] | None = None,
     ) -> None:
         self.sent: list[str] = []
         #: How it ended, once that has been told.
@@ -83,6 +85,7 @@ class FakeTransport:
         self.is_paused = False
         self._on_frame = on_frame
         self._may_read = may_read
+        self._worked = worked
         self._on_loss = on_loss
         self._clock = clock
         self._answer = answer
@@ -128,9 +131,9 @@ class FakeTransport:
         self._end_soon(Loss(LossCause.CLOSED_BY_US, code, reason))
         await self._lost.wait()
 
-    def abort(self) -> None:
+    def abort(self, cause: LossCause = LossCause.CLOSED_BY_US) -> None:
         """End it; ``on_loss`` is called soon."""
-        self._end_soon(Loss(LossCause.CLOSED_BY_US))
+        self._end_soon(Loss(cause))
 
     def _respond(self, answer: Answer, text: str) -> None:
         for raw in answer(text):
@@ -152,7 +155,10 @@ class FakeTransport:
         elif self._may_read is not None and not self._may_read():
             self._end_soon(Loss(LossCause.ASLEEP))
         else:
-            self._on_frame(what, self._clock.now_ns())
+            heard_ns = self._clock.monotonic_ns()
+            self._on_frame(what, heard_ns + self._clock.offset_ns)
+            if self._worked is not None:
+                self._worked(self._clock.monotonic_ns() - heard_ns)
 
     def _end_soon(self, loss: Loss) -> None:
         if self.is_open:

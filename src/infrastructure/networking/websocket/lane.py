@@ -10,12 +10,12 @@ buffer and no drain deadline, and nothing can overtake.
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
-from infrastructure.clock import Clock
+from infrastructure.clock import Clock, MonotonicNs
 from infrastructure.errors import DecodeError, UnannouncedAwaitable
 from infrastructure.events import Architecture, ErrorEvent
 from infrastructure.metrics import FrameAccounting
@@ -73,11 +73,43 @@ class _Fallback:
         self.route = route
 
 
+class _Steps(Coroutine[Any, Any, None]):
+    """A coroutine that tells, after each of its steps, how long it has kept the event loop."""
+
+    __slots__ = ("_monotonic_ns", "_steps", "_worked")
+
+    def __init__(self, steps: Coroutine[Any, Any, None], monotonic_ns: MonotonicNs, worked: Callable[[int], None]) -> None:
+        self._steps = steps
+        self._monotonic_ns = monotonic_ns
+        self._worked = worked
+
+    def send(self, value: Any) -> Any:
+        started = self._monotonic_ns()
+        try:
+            return self._steps.send(value)
+        finally:
+            self._worked(self._monotonic_ns() - started)
+
+    def throw(self, *error: Any) -> Any:
+        started = self._monotonic_ns()
+        try:
+            return self._steps.throw(*error)
+        finally:
+            self._worked(self._monotonic_ns() - started)
+
+    def close(self) -> None:
+        self._steps.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._steps.__await__()
+
+
 class Lane:
     """The FIFO of one connection, the receiver in place, and the account of every frame.
 
     ``pause`` and ``resume`` are called at the high-water mark and at half of it; frames that arrive in between are still taken. The
-    lane's task exists while something waits in the FIFO.
+    lane's task exists while something waits in the FIFO. ``worked`` is told of everything that it does outside of ``deliver``, in
+    nanoseconds.
     """
 
     def __init__(
@@ -91,6 +123,7 @@ class Lane:
         high_water: int = HIGH_WATER,
         pause: Callable[[], None] | None = None,
         resume: Callable[[], None] | None = None,
+        worked: Callable[[int], None] | None = None,
     ) -> None:
         self._state = state
         self._emit = emit
@@ -100,6 +133,7 @@ class Lane:
         self._high_water = high_water
         self._pause = pause
         self._resume = resume
+        self._worked = worked
         self._fifo: deque[_Frame | _Fallback | Marker] = deque()
         self._task: asyncio.Task[None] | None = None
         self._is_busy = False
@@ -218,10 +252,13 @@ class Lane:
         marker = Call(self, what, action, self._monotonic_ns() + self._offset_ns if received_ns is None else received_ns)
         if self._is_free() and not self._is_queued:
             self._is_busy = True
+            started = self._monotonic_ns()
             try:
                 self._emit(self._act(marker))
             finally:
                 self._is_busy = False
+                if self._worked is not None:
+                    self._worked(self._monotonic_ns() - started)
             marker.finish()
             if self._fifo:
                 self.wake()
@@ -318,7 +355,10 @@ class Lane:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 return  # Delivered outside an event loop: whoever awaits a marker wakes the lane.
-            self._task = loop.create_task(self._run())
+            steps: Coroutine[Any, Any, None] = self._run()
+            if self._worked is not None:
+                steps = _Steps(steps, self._monotonic_ns, self._worked)
+            self._task = loop.create_task(steps)
             self._task.add_done_callback(self._ended)
 
     async def _run(self) -> None:

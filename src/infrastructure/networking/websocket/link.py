@@ -23,6 +23,7 @@ class LossCause(Enum):
     PROTOCOL = "not WebSocket"
     TOO_BIG = "message too big"
     ASLEEP = "this program stood still"
+    SILENT = "its streams fell silent"
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -62,8 +63,8 @@ class Transport(Protocol):
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with the closing handshake, or without it once ``close_timeout_s`` has passed; ``on_loss`` has been called at the end."""
 
-    def abort(self) -> None:
-        """End at once, without a closing handshake; ``on_loss`` is called soon."""
+    def abort(self, cause: LossCause = LossCause.CLOSED_BY_US) -> None:
+        """End at once, without a closing handshake; ``on_loss`` is called soon, with ``cause`` unless another came first."""
 
 
 class RestInterface(Protocol):
@@ -90,8 +91,10 @@ class Connect(Protocol):
         headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         may_read: Callable[[], bool] | None = None,
+        worked: Callable[[int], None] | None = None,
     ) -> Transport:
         """An open WebSocket, or ConnectFailed. Frames may come before this returns.
 
         ``may_read`` is asked when a read has returned, before anything of it is handed on; if it says no the WebSocket has ended before.
+        ``worked`` is told how long it then took to handle what was read, in nanoseconds.
         """

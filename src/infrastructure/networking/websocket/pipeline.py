@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from infrastructure.audit import AuditCounts
 from infrastructure.book import OrderBook
 from infrastructure.clock import Clock
 from infrastructure.errors import SettingsError
@@ -111,6 +112,19 @@ class Pipeline:
         """The latest rejected frames, oldest first; a frame's number is that of its connection."""
         letters = [letter for lane in self._lanes for letter in lane.dead_letters]
         return sorted(letters, key=lambda letter: letter.received_ns)[-DEAD_LETTERS:]
+
+    @property
+    def audit(self) -> AuditCounts:
+        """What holding the books against the venue's own best bid and ask has found so far."""
+        return self._session.audit
+
+    @property
+    def venue_lag_ns(self) -> int | None:
+        """How much older the latest message was, when it came, than the youngest seen: what has come up on the way, and at the venue.
+
+        None before the venue has sent a time.
+        """
+        return self._session.venue_lag_ns
 
     @property
     def switches(self) -> int:

@@ -94,6 +94,9 @@ class FreshnessSettings(Settings, frozen=True, kw_only=True):
     #: long is usual from then on.
     first_wait_s: Seconds = 15.0
     max_wait_s: LongSeconds = 3600.0
+    #: A program that did not run for longer than this, and than four ``tick_s``, stood still: the machine was suspended, or the process
+    #: stopped. What it read first after that is not believed. Its own work is no standing still, however long.
+    asleep_s: Seconds = 10.0
 
 
 class ExchangeSettings(Settings, frozen=True, kw_only=True):

@@ -56,6 +56,9 @@ class Owner(Protocol):
     def may_read(self) -> bool:
         """Whether what has just been read may be handed on; if not, every connection has been ended."""
 
+    def worked(self, took_ns: int) -> None:
+        """It took so long to handle what was read."""
+
     def streams_of(self, shard: "Shard") -> set[Key] | None:
         """What is lost with the connection of a shard; None: everything, because there is no other."""
 
@@ -144,6 +147,11 @@ class Shard:
         self.subscriber.flowing(channel, symbol)
         self.connection.learn(Fact.DATA)
 
+    def wake(self) -> None:
+        """The program stood still: what was asked before, and every book, is of before."""
+        self.repairs.cancel()
+        self.in_lane(Session.disconnect, self._owner.streams_of(self))
+
     def stop(self, error: TickrailError) -> None:
         """Connect no more and ask for nothing more; ``error`` is for whoever waits."""
         self.supervisor.cancel()
@@ -209,6 +217,7 @@ class Shard:
                 headers=context.headers,
                 ssl_context=common.ssl_context,
                 may_read=self._owner.may_read,
+                worked=self._owner.worked,
             )
         except ConnectFailed as error:
             self.report("connect", str(error))

@@ -100,12 +100,14 @@ async def connect(
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | None = None,
     may_read: Callable[[], bool] | None = None,
+    worked: Callable[[int], None] | None = None,
     resolve: Resolve | None = None,
 ) -> Transport:
     """Open a WebSocket, within ``settings.open_timeout_s``.
 
     The host's addresses are tried in turn, each with its share of the time. Frames may come, and ``on_loss`` may be called, before this
-    returns; nothing is called once it has raised. ``may_read`` as in ``link.Connect``.
+    returns; nothing is called once it has raised. ``may_read`` and ``worked`` as in
+    ``link.Connect``.
 
     Raises SecurityFailed, HandshakeRefused, HandshakeDeferred or another ConnectFailed; SettingsError where ``url`` or ``headers`` cannot
     be used. A ``ssl_context`` given is used as it is.
@@ -120,7 +122,7 @@ async def connect(
     addresses = await _resolved(parts, where, resolve or _look_up, deadline)
     failures = []
     for index, (family, address) in enumerate(addresses):
-        websocket = _WebSocket(where, on_frame, on_loss, settings, clock, may_read)
+        websocket = _WebSocket(where, on_frame, on_loss, settings, clock, may_read, worked)
         share_s = (deadline - loop.time()) / (len(addresses) - index)
         try:
             await websocket.open(url, family, address, headers, context, share_s)
@@ -255,6 +257,7 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         "_timer",
         "_unfinished_ns",
         "_where",
+        "_worked",
         "_ws",
     )
 
@@ -266,11 +269,13 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         settings: TransportSettings,
         clock: Clock,
         may_read: Callable[[], bool] | None = None,
+        worked: Callable[[int], None] | None = None,
     ) -> None:
         self._where = where
         self._on_frame = on_frame
         self._on_loss = on_loss
         self._may_read = may_read
+        self._worked = worked
         self._clock = clock
         self._max_bytes = settings.max_message_bytes
         self._close_timeout_s = settings.close_timeout_s
@@ -409,8 +414,8 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
             self._abort_later()
         await self._lost.wait()
 
-    def abort(self) -> None:
-        self._loss = self._loss or Loss(LossCause.CLOSED_BY_US)
+    def abort(self, cause: LossCause = LossCause.CLOSED_BY_US) -> None:
+        self._loss = self._loss or Loss(cause)
         if self._ws is not None:
             self._stop_timer()
             self._ws.underlying_transport.abort()
@@ -426,11 +431,12 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         self._heard_ns = self._clock.monotonic_ns()
         self._received_ns = self._heard_ns + self._clock.offset_ns
         if self._may_read is not None and not self._may_read() and self._ws is not None:
-            self._loss = self._loss or Loss(LossCause.ASLEEP)
-            self.abort()
+            self.abort(LossCause.ASLEEP)
             return
         self._tail = -1
         self._inner.buffer_updated(nbytes)
+        if self._worked is not None:
+            self._worked(self._clock.monotonic_ns() - self._heard_ns)
         if self._tail < 0:
             self._pending += nbytes
         else:

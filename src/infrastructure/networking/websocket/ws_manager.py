@@ -16,6 +16,7 @@ from infrastructure.clock import Clock, WallWatch, Watch
 from infrastructure.errors import (
     AwaitedInsideCallback,
     DecodeError,
+    GaveUp,
     NotConnected,
     RequestFailed,
     SettingsError,
@@ -33,7 +34,7 @@ from infrastructure.networking.http import Rest
 from infrastructure.networking.websocket import transport
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
-from infrastructure.networking.websocket.link import Connect, Loss, RestInterface
+from infrastructure.networking.websocket.link import Connect, Loss, LossCause, RestInterface
 from infrastructure.networking.websocket.marker import Marker, Switch, Switches, SwitchReceipt
 from infrastructure.networking.websocket.pipeline import LaneType, Pipeline, architecture_named
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
@@ -130,7 +131,7 @@ class WebSocketManager(Pipeline):
         self._gave_up = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._freshness = Freshness(settings.freshness, venue)
-        self._sleep_watch = Watch()
+        self._sleep_watch = Watch(round(max(settings.freshness.asleep_s, 4 * settings.freshness.tick_s) * 1e9))
         self._wall_watch = WallWatch()
         #: Steps against mute streams that are being taken.
         self._steps: set[asyncio.Task[None]] = set()
@@ -147,8 +148,7 @@ class WebSocketManager(Pipeline):
             clock=clock,
             lane_type=lane_type,
         )
-        self._callbacks.on_blocked = lambda: self._sleep_watch.rest(self._clock.elapsed_ns())
-        self._add_lane(high_water=settings.high_water)
+        self._add_lane(high_water=settings.high_water, worked=self.worked)
 
     def __repr__(self) -> str:
         held = f"connections={len(self._shards)} " + " ".join(f"{stage.value}={self._stages[stage]}" for stage in Stage)
@@ -234,6 +234,7 @@ class WebSocketManager(Pipeline):
             asyncio.Event(),
         )
         self._watching = asyncio.get_running_loop().create_task(self._watch())
+        self._watching.add_done_callback(self._not_lost)
         opened = self._add_shard(may_fail_first=True).opened
         listing = asyncio.get_running_loop().create_task(self._list_instruments())
         listing.add_done_callback(retrieved)
@@ -332,6 +333,7 @@ class WebSocketManager(Pipeline):
             "messages_shed": frames.shed,
             "queue_size": frames.in_flight,
             "lag_ns": self.lag_ns,
+            "venue_lag_ns": self.venue_lag_ns,
             "reading_pauses": sum(lane.pauses for lane in self._lanes),
             "switches": self.switches,
             "architectures": {kind.value: msgspec.to_builtins(path) for kind, path in self.metrics().items()},
@@ -388,11 +390,18 @@ class WebSocketManager(Pipeline):
         slept_ns = self._sleep_watch.observe(self._clock.elapsed_ns())
         if slept_ns is None:
             return True
-        self._report("asleep", f"this program stood still for {slept_ns / 1e9:.1f} s; every connection is opened anew")
         for shard in self._shards:
             if shard.connection is not None:
-                shard.connection.abort()
+                shard.connection.abort(LossCause.ASLEEP)
+        # At once: whatever else runs before the connections have ended must not find a book that it may believe.
+        for shard in self._shards:
+            shard.wake()
+        self._report("asleep", f"this program stood still for {slept_ns / 1e9:.1f} s; every connection is opened anew")
         return False
+
+    def worked(self, took_ns: int) -> None:
+        """The event loop was kept so long by what is no sleep."""
+        self._sleep_watch.worked(took_ns, self._clock.elapsed_ns())
 
     async def _watch(self) -> None:
         """Look after the clocks and after streams that have gone silent."""
@@ -404,6 +413,12 @@ class WebSocketManager(Pipeline):
                 self._report("clock", f"the system's clock was moved by {moved_ns / 1e9:+.1f} s; received_ns keeps the one it began with")
             for finding in self._freshness.judge(self._clock.now_ns(), self._session.streams(), self._judged()):
                 self._found(finding)
+
+    def _not_lost(self, task: asyncio.Task[None]) -> None:
+        """An error of our own in what looks after the streams ends the venue: nobody would look after them any more."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.shard_gave_up(error if isinstance(error, TickrailError) else GaveUp(self.venue.name, f"{type(error).__name__}: {error}"))
 
     def _judged(self) -> dict[Key, int]:
         """The streams whose silence would mean something: agreed to, on an open connection of which nothing waits for long."""
@@ -425,14 +440,17 @@ class WebSocketManager(Pipeline):
             return
         shard.in_lane(Session.silence, channel, symbol, str(finding))
         if finding.step is Step.RECONNECT and shard.connection is not None:
-            shard.connection.abort()
+            shard.connection.abort(LossCause.SILENT)
             return
         room = shard.subscriber.room
-        is_moved = finding.step is Step.MOVE or (room is not None and room < 1)
+        # Where an ended subscription keeps its place, a connection may have none left to ask on.
+        is_used_up = self.venue.limits.is_used_up and room is not None and room < 1
+        is_moved = finding.step is Step.MOVE or is_used_up
         step = self._move(shard, channel, symbol) if is_moved else shard.subscriber.renew(channel, symbol)
         task = asyncio.get_running_loop().create_task(step)
         self._steps.add(task)
         task.add_done_callback(self._steps.discard)
+        task.add_done_callback(self._not_lost)
 
     async def _move(self, shard: Shard, channel: str, symbol: str) -> None:
         """Let another connection carry a stream."""
@@ -441,13 +459,15 @@ class WebSocketManager(Pipeline):
             await shard.subscriber.end(keys)
         except TickrailError:
             pass  # That there was no answer has been told as an event.
-        if self._closing is not None or self.failure is not None:
-            return
+        if self._closing is not None or self.failure is not None or any(self._shard_of.get(key) is not shard for key in keys):
+            return  # Or it was ended meanwhile, or is wanted elsewhere by now.
         others = {other: other.subscriber.room for other in self._shards if other is not shard}
         target = next((other for other, room in others.items() if room is None or room >= len(keys)), None) or self._add_shard()
         self._shard_of |= dict.fromkeys(keys, target)
         target.subscriber.want(keys)
         await target.subscriber.ask()
+        if shard is not self._shards[0] and not shard.subscriber.wanted:
+            await self._retire(shard)
 
     def _add_shard(self, *, may_fail_first: bool = False) -> Shard:
         assert self._common is not None
@@ -456,7 +476,7 @@ class WebSocketManager(Pipeline):
             self._common,
             self,
             self._foreign or strategy_set(self.venue),
-            self._add_lane(high_water=self.settings.high_water) if self._shards else self._lanes[0],
+            self._add_lane(high_water=self.settings.high_water, worked=self.worked) if self._shards else self._lanes[0],
             is_foreign=self._foreign is not None,
             is_opaque=self._is_opaque,
             may_fail_first=may_fail_first,
@@ -545,7 +565,7 @@ class WebSocketManager(Pipeline):
         """Unsubscribe what is no longer wanted, and forget it."""
         by_shard: dict[Shard, list[Key]] = {}
         for key in keys:
-            shard = self._shard_of.get(key)
+            shard = self._shard_of.pop(key, None)
             if shard is not None:
                 by_shard.setdefault(shard, []).append(key)
         try:
