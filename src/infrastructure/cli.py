@@ -218,6 +218,7 @@ def simulate_command(
     ] = None,
     certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="Serve wss and https with this certificate, PEM.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="The key of the certificate, PEM.")] = None,
+    attended: Annotated[bool, typer.Option("--attended", hidden=True, help="End when standard input ends.")] = False,
 ) -> None:
     """Be an exchange on this machine: REST and WebSocket on one port, with the real paths, requests and frames, and with faults.
 
@@ -239,7 +240,7 @@ def simulate_command(
         address = f"{HOST}:{bound}"
         print(venue, f"ws{secure}://{address}{simulator.exchange.websocket_path}", f"http{secure}://{address}", flush=True)
 
-    in_loop(serve_until_signal(simulator, port, security, ready))
+    in_loop(serve_until_signal(simulator, port, security, ready, attended))
 
 
 def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:

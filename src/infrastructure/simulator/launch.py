@@ -1,7 +1,6 @@
 """Starts a simulated exchange as a process of its own, and talks to it over its side channel."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -72,16 +71,7 @@ class SideChannel:
 @asynccontextmanager
 async def simulated_exchange(venue: str, *options: str) -> AsyncIterator[SideChannel]:
     """Run ``tickrail simulate VENUE options...`` for as long as the block runs, on a free port of this machine."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "infrastructure.cli",
-        "simulate",
-        venue,
-        *options,
-        stdout=asyncio.subprocess.PIPE,
-        preexec_fn=_ignore_interrupts,
-    )
+    process = await _start(venue, options)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
@@ -95,12 +85,19 @@ async def simulated_exchange(venue: str, *options: str) -> AsyncIterator[SideCha
         await _stop(process)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches the whole group of a terminal: an exchange that is just starting would fail in words of its own.
+async def _start(venue: str, options: Sequence[str]) -> asyncio.subprocess.Process:
+    """A process in a session of its own: Ctrl-C in a terminal is for whoever started it, who ends it.
 
-    Whoever started it ends it; once it serves, it attends to signals itself.
+    Where its starter is killed, its standard input ends, and it with that.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    command = (sys.executable, "-m", "infrastructure.cli", "simulate", venue, *options, "--attended")
+    pipe = asyncio.subprocess.PIPE
+    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _stop(await starting)  # There may be a process already.
+        raise
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import ssl
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -358,7 +359,10 @@ class Simulator:
         if self._is_down():
             return web.Response(status=503)
         websocket = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, autoping=False, autoclose=False, compress=False)
-        await websocket.prepare(request)
+        try:
+            await websocket.prepare(request)
+        except ConnectionError:
+            return websocket  # The client is gone before it got its answer.
         transport = request.transport
         if transport is None:
             return websocket
@@ -597,12 +601,22 @@ class Simulator:
             connection.abort()
 
 
-async def serve_until_signal(simulator: Simulator, port: int, security: ssl.SSLContext | None, ready: Callable[[int], None]) -> None:
-    """Serve until SIGTERM or SIGINT; ``ready`` is told the port."""
+async def serve_until_signal(
+    simulator: Simulator, port: int, security: ssl.SSLContext | None, ready: Callable[[int], None], is_attended: bool = False
+) -> None:
+    """Serve until SIGTERM or SIGINT, or where it ``is_attended`` until standard input ends; ``ready`` is told the port."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 1):
+            loop.remove_reader(sys.stdin.fileno())
+            stopped.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    if is_attended:
+        loop.add_reader(sys.stdin.fileno(), read)
     async with simulator.serving(port, security) as bound:
         ready(bound)
         await stopped.wait()

@@ -615,7 +615,7 @@ class TestLiveStreams:
                 live(variant, at, symbols=[BTC, ETH], channels=["trade"], freshness=AT_ONCE_FRESHNESS) as (feed, seen),
             ):
                 await feed.subscribe([BTC], ["spot.obu"])
-                await until(lambda: feed._freshness.threshold_ns(("spot.obu", BTC)), what="a rhythm")
+                await until(lambda: feed._watchdog.threshold_ns("spot.obu", BTC), what="a rhythm")
                 await at.fault("mute=spot.obu")
                 await until(lambda: feed.connections == 2, what="a move")
                 await until(lambda: feed.connects == 3, what="a reconnect")

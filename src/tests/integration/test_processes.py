@@ -56,6 +56,14 @@ def finished(*arguments: object) -> tuple[int, str, str]:
         return process.returncode, output, errors
 
 
+def is_running(process_id: str) -> bool:
+    """Whether the process has not ended; one that nobody has asked about since is a zombie."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class Exchange(NamedTuple):
     """A simulated exchange in a process of its own."""
 
@@ -183,7 +191,7 @@ def streaming(config: Config, exchange: Exchange, folder: Path) -> Iterator[Runn
 class TestDemo:
     @pytest.mark.parametrize(("how", "after_s"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.0), (signal.SIGINT, 2.0), (signal.SIGTERM, 2.0)])
     def test_a_signal_ends_it_and_the_exchanges_that_it_started(self, how: signal.Signals, after_s: float) -> None:
-        # A terminal interrupts the whole group, so that both end at once.
+        # A terminal interrupts the whole group.
         with started("demo", "--seconds", 60, "--json", start_new_session=True) as process:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             until(lambda: len(children.read_text().split()) == len(VENUES))
@@ -196,7 +204,15 @@ class TestDemo:
                 process.send_signal(how)
             assert process.communicate(timeout=10) == ("", "tickrail: ended early, nothing is proven\n")
             assert process.returncode == 130
-            assert not any(Path(f"/proc/{child}").exists() for child in exchanges)
+            assert not any(is_running(child) for child in exchanges)
+
+    def test_the_exchanges_end_with_it_however_it_ends(self) -> None:
+        with started("demo", "--seconds", 60, "--json") as process:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            until(lambda: len(children.read_text().split()) == len(VENUES))
+            exchanges = children.read_text().split()
+            process.kill()
+            until(lambda: not any(is_running(child) for child in exchanges))
 
 
 class TestRun:

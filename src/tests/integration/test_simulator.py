@@ -1585,3 +1585,20 @@ class TestCommand:
         done = finished("--help")
         assert done.returncode == 0 and "Example" in done.stdout
         assert [name for name in FAULTS if name not in done.stdout] == []
+
+
+def test_a_client_that_leaves_before_it_is_answered_is_nobodys_error(caplog: pytest.LogCaptureFixture) -> None:
+    upgrade = f"GET {PATH} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+
+    async def leaving() -> None:
+        simulator = Simulator("gateio_spot", SYMBOLS)
+        async with simulator.serving() as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            for _ in range(30):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(f"{upgrade}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+                writer.transport.abort()
+            async with http.get("/simulator/state") as answer:
+                assert answer.status == 200
+
+    run(leaving())
+    assert [record.getMessage() for record in caplog.records] == []

@@ -52,6 +52,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("networking.websocket.pipeline", "networking.websocket.subscriber"),
     ("networking.websocket.repairs",),
     ("networking.websocket.shard",),
+    ("networking.websocket.watchdog",),
     ("networking.websocket.ws_manager",),
     ("config",),
     ("feed", "capture", "injected"),

@@ -27,7 +27,11 @@ from infrastructure.session import Emission, Session
 
 
 class Common(NamedTuple):
-    """What the connections of a venue share. ``symbols_are_known`` is set once streams can be named in the venue's words."""
+    """What the connections of a venue share.
+
+    ``symbols_are_known`` is set once streams can be named in the venue's words. ``may_read`` says whether what has just been read may be
+    handed on (if not, every connection has been ended), ``worked`` is told how long it took to handle it.
+    """
 
     settings: ExchangeSettings
     session: Session
@@ -42,6 +46,8 @@ class Common(NamedTuple):
     reconnect: ReconnectSettings
     next_id: RequestIds
     symbols_are_known: asyncio.Event
+    may_read: Callable[[], bool]
+    worked: Callable[[int], None]
 
 
 class Owner(Protocol):
@@ -52,12 +58,6 @@ class Owner(Protocol):
 
     def shard_gave_up(self, error: TickrailError) -> None:
         """A shard does not connect again."""
-
-    def may_read(self) -> bool:
-        """Whether what has just been read may be handed on; if not, every connection has been ended."""
-
-    def worked(self, took_ns: int) -> None:
-        """It took so long to handle what was read."""
 
     def streams_of(self, shard: "Shard") -> set[Key] | None:
         """What is lost with the connection of a shard; None: everything, because there is no other."""
@@ -216,8 +216,8 @@ class Shard:
                 clock=common.clock,
                 headers=context.headers,
                 ssl_context=common.ssl_context,
-                may_read=self._owner.may_read,
-                worked=self._owner.worked,
+                may_read=common.may_read,
+                worked=common.worked,
             )
         except ConnectFailed as error:
             self.report("connect", str(error))

@@ -185,6 +185,12 @@ class Subscriber:
             task.cancel()
 
     @property
+    def may_renew(self) -> bool:
+        """Whether a stream can be asked for anew here: where an ended subscription keeps its place, there may be none left."""
+        room = self.room
+        return room is None or room > 0 or not self._venue.limits.is_used_up
+
+    @property
     def room(self) -> int | None:
         """How many more streams may be subscribed on the present connection; None: any number."""
         limits = self._venue.limits

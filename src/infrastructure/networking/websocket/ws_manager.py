@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from infrastructure.book_sync import Request
-from infrastructure.clock import Clock, WallWatch, Watch
+from infrastructure.clock import Clock
 from infrastructure.errors import (
     AwaitedInsideCallback,
     DecodeError,
-    GaveUp,
     NotConnected,
     RequestFailed,
     SettingsError,
@@ -26,7 +25,6 @@ from infrastructure.errors import (
     UnknownSymbol,
 )
 from infrastructure.events import Architecture
-from infrastructure.freshness import Finding, Freshness, Mute, Step
 from infrastructure.instruments import Instrument
 from infrastructure.limits import Limiter
 from infrastructure.networking.address import shown
@@ -34,7 +32,7 @@ from infrastructure.networking.http import Rest
 from infrastructure.networking.websocket import transport
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
-from infrastructure.networking.websocket.link import Connect, Loss, LossCause, RestInterface
+from infrastructure.networking.websocket.link import Connect, Loss, RestInterface
 from infrastructure.networking.websocket.marker import Marker, Switch, Switches, SwitchReceipt
 from infrastructure.networking.websocket.pipeline import LaneType, Pipeline, architecture_named
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
@@ -43,6 +41,7 @@ from infrastructure.networking.websocket.strategies import WebSocketStrategySet,
 from infrastructure.networking.websocket.strategies.interfaces import ConnectionHandler, ConnectionState, MessageHandler
 from infrastructure.networking.websocket.subscriber import Key, answers, encoded, without_option
 from infrastructure.networking.websocket.subscriptions import RequestIds, Stage
+from infrastructure.networking.websocket.watchdog import Watchdog
 from infrastructure.session import Session
 from infrastructure.venue import Acknowledgement, Rate, Venue, check_symbol
 
@@ -129,17 +128,13 @@ class WebSocketManager(Pipeline):
         self._announcer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._gave_up = asyncio.Event()
-        self._watching: asyncio.Task[None] | None = None
-        self._freshness = Freshness(settings.freshness, venue)
-        self._sleep_watch = Watch(round(max(settings.freshness.asleep_s, 4 * settings.freshness.tick_s) * 1e9))
-        self._wall_watch = WallWatch()
-        #: Steps against mute streams that are being taken.
-        self._steps: set[asyncio.Task[None]] = set()
         self._applying = asyncio.Lock()
         #: Why the venue was given up, if it was.
         self.failure: TickrailError | None = None
+        session = Session(venue, None, self._repair_soon, self._answered, self._flowing)
+        self._watchdog = Watchdog(self, session, settings.freshness, clock)
         super().__init__(
-            Session(venue, None, self._repair_soon, self._answered, self._flowing),
+            session,
             first,
             handler=handler or PublicWebSocketHandler(),
             strategies=strategies or strategy_set(venue),
@@ -148,7 +143,7 @@ class WebSocketManager(Pipeline):
             clock=clock,
             lane_type=lane_type,
         )
-        self._add_lane(high_water=settings.high_water, worked=self.worked)
+        self._add_lane(high_water=settings.high_water, worked=self._watchdog.worked)
 
     def __repr__(self) -> str:
         held = f"connections={len(self._shards)} " + " ".join(f"{stage.value}={self._stages[stage]}" for stage in Stage)
@@ -232,9 +227,10 @@ class WebSocketManager(Pipeline):
             policy,
             RequestIds(),
             asyncio.Event(),
+            self._watchdog.may_read,
+            self._watchdog.worked,
         )
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
-        self._watching.add_done_callback(self._not_lost)
+        self._watchdog.start()
         opened = self._add_shard(may_fail_first=True).opened
         listing = asyncio.get_running_loop().create_task(self._list_instruments())
         listing.add_done_callback(retrieved)
@@ -250,7 +246,7 @@ class WebSocketManager(Pipeline):
             if not partial_streams or not (stages[Stage.ACKNOWLEDGED] or stages[Stage.FLOWING]):
                 raise
             if not isinstance(error, SubscriptionRefused):  # A refusal has been told with the venue's answer.
-                self._report("not subscribed", str(error))
+                self.report("not subscribed", str(error))
 
     async def subscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
         """Add streams; returns when the venue has acknowledged them. Raises as ``initialize``, after all that can be had are subscribed.
@@ -372,7 +368,7 @@ class WebSocketManager(Pipeline):
             return
         self.failure = error
         self._tell(ConnectionState.ERROR)
-        self._report("gave up", str(error))
+        self.report("gave up", str(error))
         for shard in self._shards:
             shard.subscriber.give_up(error)
             if shard.state is not ConnectionState.ERROR:
@@ -385,74 +381,16 @@ class WebSocketManager(Pipeline):
         """What is lost with the connection of ``shard``; None: everything, because there is no other."""
         return None if len(self._shards) == 1 else shard.streams
 
-    def may_read(self) -> bool:
-        """What is read first after the program stood still is of before, and so is every book: all connections end, and begin anew."""
-        slept_ns = self._sleep_watch.observe(self._clock.elapsed_ns())
-        if slept_ns is None:
-            return True
-        for shard in self._shards:
-            if shard.connection is not None:
-                shard.connection.abort(LossCause.ASLEEP)
-        # At once: whatever else runs before the connections have ended must not find a book that it may believe.
-        for shard in self._shards:
-            shard.wake()
-        self._report("asleep", f"this program stood still for {slept_ns / 1e9:.1f} s; every connection is opened anew")
-        return False
+    @property
+    def shards(self) -> Sequence[Shard]:
+        """The connections, in the order in which they were begun. For what looks after them."""
+        return self._shards
 
-    def worked(self, took_ns: int) -> None:
-        """The event loop was kept so long by what is no sleep."""
-        self._sleep_watch.worked(took_ns, self._clock.elapsed_ns())
+    def carrier(self, channel: str, symbol: str) -> Shard | None:
+        """The connection of a stream whose channel is named without its option."""
+        return next((shard for shard in self._shards if shard.subscriber.names_of(channel, symbol)), None)
 
-    async def _watch(self) -> None:
-        """Look after the clocks and after streams that have gone silent."""
-        while self.failure is None:
-            await asyncio.sleep(self.settings.freshness.tick_s)
-            self.may_read()
-            moved_ns = self._wall_watch.observe(self._clock.drift_ns())
-            if moved_ns is not None:
-                self._report("clock", f"the system's clock was moved by {moved_ns / 1e9:+.1f} s; received_ns keeps the one it began with")
-            for finding in self._freshness.judge(self._clock.now_ns(), self._session.streams(), self._judged()):
-                self._found(finding)
-
-    def _not_lost(self, task: asyncio.Task[None]) -> None:
-        """An error of our own in what looks after the streams ends the venue: nobody would look after them any more."""
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self.shard_gave_up(error if isinstance(error, TickrailError) else GaveUp(self.venue.name, f"{type(error).__name__}: {error}"))
-
-    def _judged(self) -> dict[Key, int]:
-        """The streams whose silence would mean something: agreed to, on an open connection of which nothing waits for long."""
-        return {
-            key: shard.number
-            for shard in self._shards
-            if shard.is_connected and not shard.lane.is_paused and shard.lane.lag_ns < self.settings.freshness.tick_s * 1e9
-            for key in shard.subscriber.settled()
-        }
-
-    def _found(self, finding: Finding) -> None:
-        """Tell of a stream that is mute, degraded or well again, and take the step against its silence."""
-        channel, symbol = finding.key
-        shard = self._of_stream(channel, symbol)
-        if shard is None:
-            return
-        if not isinstance(finding, Mute):
-            shard.in_lane(Session.report, finding.kind, str(finding), channel, symbol)
-            return
-        shard.in_lane(Session.silence, channel, symbol, str(finding))
-        if finding.step is Step.RECONNECT and shard.connection is not None:
-            shard.connection.abort(LossCause.SILENT)
-            return
-        room = shard.subscriber.room
-        # Where an ended subscription keeps its place, a connection may have none left to ask on.
-        is_used_up = self.venue.limits.is_used_up and room is not None and room < 1
-        is_moved = finding.step is Step.MOVE or is_used_up
-        step = self._move(shard, channel, symbol) if is_moved else shard.subscriber.renew(channel, symbol)
-        task = asyncio.get_running_loop().create_task(step)
-        self._steps.add(task)
-        task.add_done_callback(self._steps.discard)
-        task.add_done_callback(self._not_lost)
-
-    async def _move(self, shard: Shard, channel: str, symbol: str) -> None:
+    async def move(self, shard: Shard, channel: str, symbol: str) -> None:
         """Let another connection carry a stream."""
         keys = [(name, symbol) for name in shard.subscriber.names_of(channel, symbol)]
         try:
@@ -476,7 +414,7 @@ class WebSocketManager(Pipeline):
             self._common,
             self,
             self._foreign or strategy_set(self.venue),
-            self._add_lane(high_water=self.settings.high_water, worked=self.worked) if self._shards else self._lanes[0],
+            self._add_lane(high_water=self.settings.high_water, worked=self._watchdog.worked) if self._shards else self._lanes[0],
             is_foreign=self._foreign is not None,
             is_opaque=self._is_opaque,
             may_fail_first=may_fail_first,
@@ -558,7 +496,7 @@ class WebSocketManager(Pipeline):
         except RequestFailed as error:
             if not self._is_opaque:
                 raise
-            self._report("instruments", str(error))
+            self.report("instruments", str(error))
         self._listed_ns = self._clock.monotonic_ns()
 
     async def _end(self, keys: Collection[Key]) -> None:
@@ -614,12 +552,8 @@ class WebSocketManager(Pipeline):
     def _wanted_now(self) -> set[Key]:
         return set().union(*(shard.subscriber.wanted for shard in self._shards))
 
-    def _of_stream(self, channel: str, symbol: str) -> Shard | None:
-        """The connection of a stream whose channel is named without its option."""
-        return next((shard for shard in self._shards if shard.subscriber.names_of(channel, symbol)), None)
-
     def _repair_soon(self, request: Request) -> None:
-        shard = self._of_stream(request.channel, request.symbol)
+        shard = self.carrier(request.channel, request.symbol)
         if shard is not None and self._closing is None:
             shard.repairs.soon(request)
 
@@ -631,7 +565,7 @@ class WebSocketManager(Pipeline):
         return ()
 
     def _flowing(self, channel: str, symbol: str) -> None:
-        shard = self._of_stream(channel, symbol)
+        shard = self.carrier(channel, symbol)
         if shard is None and len(self._shards) == 1:
             shard = self._shards[0]  # Data that nobody asked for is a sign of life all the same.
         if shard is not None:
@@ -653,9 +587,7 @@ class WebSocketManager(Pipeline):
     async def _close(self, handled: Sequence[Marker]) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.close_deadline_s
-        for task in (self._watching, *self._steps):
-            if task is not None:
-                task.cancel()
+        self._watchdog.stop()
         for shard in self._shards:
             shard.stop(NotConnected(self.venue.name))
         connections = [shard.connection for shard in self._shards if shard.connection is not None]
@@ -664,8 +596,8 @@ class WebSocketManager(Pipeline):
             async with asyncio.timeout_at(deadline):
                 await asyncio.gather(*(connection.close() for connection in connections))
                 if self._foreign is not None:
-                    await run_foreign(self._report, "disconnect", self._foreign.connection_strategy.disconnect)
-                    await run_foreign(self._report, "cleanup", self._foreign.connection_strategy.cleanup)
+                    await run_foreign(self.report, "disconnect", self._foreign.connection_strategy.disconnect)
+                    await run_foreign(self.report, "cleanup", self._foreign.connection_strategy.cleanup)
                 for marker in handled:
                     await marker
         except TimeoutError:
@@ -693,10 +625,10 @@ class WebSocketManager(Pipeline):
 
     async def _tell_all(self, handler: ConnectionHandler) -> None:
         while self._states:
-            await run_foreign(self._report, "connection handler", handler, self._states[0])
+            await run_foreign(self.report, "connection handler", handler, self._states[0])
             self._states.popleft()
 
-    def _report(self, kind: str, text: str) -> None:
+    def report(self, kind: str, text: str) -> None:
         """Tell the user of what is no single connection's."""
         self._lanes[0].call("report", lambda: self._session.report(kind, text))
 
