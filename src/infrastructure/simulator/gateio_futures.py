@@ -34,6 +34,7 @@ from infrastructure.simulator.market import (
 TRADES = "futures.trades"
 BOOK_TICKER = "futures.book_ticker"
 TICKERS = "futures.tickers"
+CONTRACT_STATS = "futures.contract_stats"
 CANDLESTICKS = "futures.candlesticks"
 ORDER_BOOK_UPDATE = "futures.order_book_update"
 OBU = "futures.obu"
@@ -48,6 +49,8 @@ _MULTIPLIERS = (("0.0001", 1), ("0.01", 100), ("1", 10_000), ("10", 100_000))
 FUNDING_S = 28_800
 #: Of which there are candles, beside those of trades.
 OTHER_PRICES = ("mark", "index")
+#: Of which there are statistics, in seconds.
+STATS_INTERVALS = {name: INTERVALS[name] for name in ("1m", "5m", "15m", "30m", "1h", "4h", "8h", "1d", "7d")} | {"3d": 259_200}
 #: Every so many tickers one is whole; the others have only what changed.
 _WHOLE_TICKERS = 3
 
@@ -167,21 +170,20 @@ def ticker(event: Event, option: str, now_ms: int, dialect: str) -> str:
 
 
 def ticker_result(market: Market, number: int, now_ms: int, dialect: str, is_whole: bool = True) -> str:
-    """The same, and as ``GET .../tickers`` has it. The mark price lies in the middle of the book."""
+    """The same, and as ``GET .../tickers`` has it."""
     day, contract = market.day, contract_of(market)
-    middle = max(market.bids) + min(market.asks)
     volume = numbered_text(day.volume, number)
     turnover = turnover_text(day.turnover * contract.ten_thousandths // 10_000)
     changed = (
-        f'"contract":"{market.native}","last":"{price_text(day.close)}","mark_price":"{middle / 2 / TICKS:.3f}",'
-        f'"index_price":"{(middle - 1) / 2 / TICKS:.3f}","volume_24h":"{volume if dialect else volume.partition(".")[0]}",'
+        f'"contract":"{market.native}","last":"{price_text(day.close)}","mark_price":"{middle_text(market)}",'
+        f'"index_price":"{middle_text(market, -1)}","volume_24h":"{volume if dialect else volume.partition(".")[0]}",'
         f'"volume_24h_base":"{numbered_text(contract.base_units(day.volume), number)}","volume_24h_quote":"{turnover}",'
         f'"volume_24h_settle":"{turnover}","t":{now_ms}'
     )
     if not is_whole:
         return f"{{{changed}}}"
     next_s = now_ms // 1000 - now_ms // 1000 % FUNDING_S + FUNDING_S
-    interest = units_text(10**6 * UNITS + day.volume)
+    interest = units_text(open_interest(market))
     return (
         f'{{{changed},"change_percentage":"{(day.close - day.open) * 100 / day.open:.4f}",'
         f'"change_price":"{(day.close - day.open) / TICKS:.2f}","change_from":"{price_text(day.open)}",'
@@ -190,6 +192,33 @@ def ticker_result(market: Market, number: int, now_ms: int, dialect: str, is_who
         f'"funding_next_apply":{next_s},"quanto_base_rate":"","low_24h":"{price_text(day.low)}","high_24h":"{price_text(day.high)}",'
         f'"price_type":"last"}}'
     )
+
+
+def middle_text(market: Market, half_ticks: int = 0) -> str:
+    """A price in the middle of the book, which is the mark price, or so many half ticks above."""
+    return f"{(max(market.bids) + min(market.asks) + half_ticks) / 2 / TICKS:.3f}"
+
+
+def open_interest(market: Market) -> int:
+    """Contracts that are held, in units: every trade opens some."""
+    return 10**6 * UNITS + market.day.volume
+
+
+def contract_stats(event: Event, option: str, now_ms: int, dialect: str) -> str:
+    """Statistics of an interval, with what the ticker says too.
+
+    A ticker's amounts with a number behind are not among them; here the ratio of long to short accounts has it.
+    """
+    market, now_s = event.market, now_ms // 1000
+    interest = open_interest(market)
+    value = turnover_text(contract_of(market).base_units(interest) * (max(market.bids) + min(market.asks)) // 2)
+    nothing = ",".join(f'"{side}_liq_{name}":0' for side in ("long", "short") for name in ("size", "amount", "usd"))
+    result = (
+        f'[{{"time":{now_s - now_s % STATS_INTERVALS[option]},"contract":"{market.native}","mark_price":"{middle_text(market)}",'
+        f'"lsr_taker":1,"lsr_account":{numbered_text(UNITS, event.number)},"top_lsr_account":1.5,"top_lsr_size":1.02,{nothing},'
+        f'"open_interest":{size(interest, dialect)},"open_interest_usd":{value}}}]'
+    )
+    return push(CONTRACT_STATS, result, now_ms)
 
 
 def funding_text(number: int) -> str:
@@ -239,6 +268,7 @@ CHANNELS: Mapping[str, tuple[str, Render]] = {
     BOOK_TICKER: ("book_ticker", book_ticker),
     TRADES: ("trade", trade),
     TICKERS: ("ticker", ticker),
+    CONTRACT_STATS: ("ticker", contract_stats),
     CANDLESTICKS: ("candle", candle),
     LIQUIDATIONS: ("liquidation", liquidation),
 }

@@ -9,6 +9,7 @@ from infrastructure.simulator.gateio_futures import (
     BOOK_TICKER,
     CANDLESTICKS,
     CHANNELS,
+    CONTRACT_STATS,
     DECIMAL,
     FUNDING_S,
     LIQUIDATIONS,
@@ -16,6 +17,7 @@ from infrastructure.simulator.gateio_futures import (
     ORDER_BOOK,
     ORDER_BOOK_UPDATE,
     OTHER_PRICES,
+    STATS_INTERVALS,
     TICKERS,
     TRADES,
     GateioFuturesMarkets,
@@ -89,6 +91,7 @@ class GateioFuturesExchange(GateioExchange):
         return {
             TRADES: self.pairs(TRADES),
             TICKERS: self.pairs(TICKERS),
+            CONTRACT_STATS: self._contract_stats,
             BOOK_TICKER: self.pairs(BOOK_TICKER),
             CANDLESTICKS: self.candlesticks,
             LIQUIDATIONS: self._liquidations,
@@ -103,6 +106,11 @@ class GateioFuturesExchange(GateioExchange):
         if price not in OTHER_PRICES or contract not in self.by_native:
             return super().candlesticks(payload)
         return [topic._replace(option=f"{price}_{topic.option}") for topic in super().candlesticks([*payload[:-1], contract])]
+
+    def _contract_stats(self, payload: list[str]) -> list[Topic]:
+        if len(payload) != 2 or payload[1] not in STATS_INTERVALS:
+            raise Refused(2, f"invalid argument: not a contract and an interval: {payload}")
+        return [Topic(CONTRACT_STATS, self.symbol(payload[0]), payload[1])]
 
     def _liquidations(self, payload: list[str]) -> list[Topic]:
         return [Topic(LIQUIDATIONS, EVERY if contract == "!all" else self.symbol(contract)) for contract in payload]

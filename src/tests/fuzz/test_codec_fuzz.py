@@ -39,6 +39,7 @@ FUTURES_NUMBERS = [
     futures_frames.book_ticker(1),
     futures_frames.book_ticker(1, bid=""),
     futures_frames.ticker(),
+    futures_frames.contract_stats(),
     futures_frames.candle(),
     futures_frames.liquidation(),
     futures_frames.update(5, 6, *LEVELS),

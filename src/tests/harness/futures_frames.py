@@ -34,6 +34,14 @@ def ticker(*, last: str = "100.5", pair: str = PAIR) -> bytes:
     return push("futures.tickers", [result | {"low_24h": "90", "high_24h": "110", "funding_next_apply": 1_700_006_400}])
 
 
+def contract_stats(*, mark: Any = "100.4", interest: Any = 1000, pair: str = PAIR) -> bytes:
+    """Statistics of an interval."""
+    result = {"time": 1_700_000_000, "contract": pair, "mark_price": mark, "open_interest": interest, "open_interest_usd": 100.5}
+    ratios = {"lsr_taker": 1.5, "lsr_account": 0.5, "top_lsr_account": 1.5, "top_lsr_size": 1.02}
+    liquidated = {f"{side}_liq_{name}": 0 for side in ("long", "short") for name in ("size", "amount", "usd")}
+    return push("futures.contract_stats", [result | ratios | liquidated])
+
+
 def candle(*, close: str = "100.5", pair: str = PAIR) -> bytes:
     """A bar of one minute."""
     result = {"t": 1_700_000_000, "v": 1250, "c": close, "h": "110", "l": "90", "o": "95", "n": f"1m_{pair}", "a": "0.125", "w": False}

@@ -173,6 +173,20 @@ def futures_ticker(result: Json, frame: Json) -> Ticker:
     )
 
 
+def futures_contract_stats(result: Json, frame: Json) -> Ticker:
+    nothing: Json = dict.fromkeys(
+        ("last", "bid_price", "ask_price", "high", "low", "base_volume", "quote_volume", "change_percent", "index_price", "funding_rate")
+    )
+    return Ticker(
+        FUTURES,
+        contract(result["contract"]),
+        **nothing,
+        exchange_ns=result["time"] * 10**9,
+        mark_price=float(result["mark_price"]),
+        open_interest=float(result["open_interest"]),
+    )
+
+
 def futures_candle(result: Json, frame: Json) -> Candle:
     """As of spot, but for what ``v`` is: contracts, which no candle has a place for."""
     return replace(candle(result, frame), venue=FUTURES, symbol=contract(result["n"].split("_", 1)[1]), quote_volume=None)
@@ -220,6 +234,7 @@ FUTURES_READERS: dict[str, Read] = {
     "futures.trades": futures_trade,
     "futures.book_ticker": futures_book_ticker,
     "futures.tickers": futures_ticker,
+    "futures.contract_stats": futures_contract_stats,
     "futures.candlesticks": futures_candle,
     "futures.order_book_update": futures_order_book_update,
     "futures.obu": futures_obu,

@@ -294,6 +294,25 @@ def test_requests_of_one_stream_each_go_out_no_faster_than_the_venue_takes_them(
     in_virtual_time(11, main)
 
 
+def test_a_connection_that_begins_after_a_switch_was_taken_back_is_of_the_architecture_of_the_others(variant: Variant) -> None:
+    async def main() -> None:
+        symbols = named(MOST + 1)
+        manager, exchange, _, _ = made(variant, symbols)
+        manager_lane = manager._lanes[0]
+        await manager.initialize(symbols[:MOST])
+        waits = manager_lane.call("nothing", list)  # something that the switch stands behind, if the lane is not idle
+        switch = manager.switch(variant.architecture.other)
+        was_taken_back = switch.withdraw()
+        await manager.subscribe(symbols[MOST:])
+        await waits
+        routes = {lane.route.architecture for lane in manager._lanes}
+        assert len(manager._lanes) == 2 and routes == {variant.architecture if was_taken_back else variant.architecture.other}
+        await manager.close()
+        assert_whole(manager)
+
+    in_virtual_time(12, main)
+
+
 class TestRefusals:
     def test_a_blocked_symbol_is_named_and_the_others_stream(self, variant: Variant) -> None:
         async def main() -> None:

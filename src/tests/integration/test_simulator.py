@@ -77,6 +77,7 @@ FUTURES = Play(
         ("futures.trades", ["BTC_USDT"]),
         ("futures.book_ticker", ["BTC_USDT"]),
         ("futures.tickers", ["BTC_USDT"]),
+        ("futures.contract_stats", ["BTC_USDT", "5m"]),
         ("futures.candlesticks", ["1m", "BTC_USDT"]),
         ("futures.order_book_update", ["BTC_USDT", "100ms", "100"]),
         ("futures.order_book_update", ["BTC_USDT", "20ms", "20"]),
@@ -184,7 +185,7 @@ def number_of(frame: dict[str, Any]) -> int:
     for key in ("u", "lastUpdateId", "id"):
         if key in result and "price" not in result:
             return int(result[key])
-    amount = next(result[key] for key in ("amount", "size", "a", "base_volume", "volume_24h_base") if key in result)
+    amount = next(result[key] for key in ("amount", "size", "a", "base_volume", "volume_24h_base", "lsr_account") if key in result)
     return hidden_number(abs(float(amount)))
 
 
@@ -379,6 +380,9 @@ class TestFuturesRequests:
             ("futures.order_book_update", ["BTC_USDT"], 2, "invalid argument"),
             ("futures.order_book", ["BTC_USDT", "30", "0"], 2, "provided level not supported: 30"),
             ("futures.order_book", ["BTC_USDT", "20", "100ms"], 2, "invalid argument"),
+            ("futures.contract_stats", ["BTC_USDT", "10s"], 2, "invalid argument"),
+            ("futures.contract_stats", ["BTC_USDT"], 2, "invalid argument"),
+            ("futures.contract_stats", ["NOPE_USDT", "1m"], 2, "unknown contract NOPE_USDT"),
             ("futures.candlesticks", ["1x", "BTC_USDT"], 2, "invalid argument"),
             ("futures.candlesticks", ["1m", "NOPE_USDT"], 2, "unknown contract NOPE_USDT"),
             ("futures.positions", ["1", "!all"], 4, "INVALID_KEY"),
@@ -453,7 +457,7 @@ class TestFuturesRequests:
                     is_obu = isinstance(one, dict) and one.get("channel") == "futures.obu"
                     assert (one if is_obu else cut_down(one)) == two
                     checked.add(one["channel"] if isinstance(one, dict) and "channel" in one else "rest")
-                assert len(checked) == 9
+                assert len(checked) == 10
 
         paths = (FUTURES.book.format("BTC_USDT", 100), "/api/v4/futures/usdt/trades?contract=BTC_USDT")
 
@@ -465,7 +469,7 @@ class TestFuturesRequests:
                 return [cut_down(each, key) for each in value]
             if key in ("volume_24h", "total_size"):
                 return value.partition(".")[0]
-            return int(float(value)) if key in ("size", "s", "v", "B", "A") and value not in PAIRS else value
+            return int(float(value)) if key in ("size", "s", "v", "B", "A", "open_interest") and value not in PAIRS else value
 
         run(test())
 
@@ -568,6 +572,7 @@ class TestMarketData:
                 size = next((float(row["quanto_multiplier"]) for row in contracts if row["name"] == "BTC_USDT"), 1.0)
                 book, last, high, low, volume, turnover = Book(), None, 0.0, 1e9, 0.0, 0.0
                 trades: list[tuple[str, int]] = []
+                told: dict[str, Any] = {}
                 checked: Counter[str] = Counter()
                 for frame in client.frames:
                     name, result = frame["channel"].partition(".")[2], result_of(frame)
@@ -602,6 +607,13 @@ class TestMarketData:
                         assert int(float(result[base])) == int(volume)
                         assert float(result[quote]) == pytest.approx(turnover)
                         assert play is SPOT or float(result["volume_24h"]) == pytest.approx(volume / size, abs=1)
+                        told = result
+                    elif name == "contract_stats":
+                        # What happened is one thing, of which the ticker has just told.
+                        assert result["mark_price"] == told["mark_price"] and told.get("total_size") in (None, result["open_interest"])
+                        assert result["time"] % 300 == 0 and 0 <= frame["time"] - result["time"] < 300
+                        value = float(result["open_interest"]) * size * float(result["mark_price"])
+                        assert result["open_interest_usd"] == pytest.approx(value)
                     elif name == "candlesticks" and last is not None:
                         if not result["w"]:
                             assert result["c"] == last
@@ -796,6 +808,7 @@ class TestSideChannel:
         kinds = {
             "trades": "trade",
             "tickers": "ticker",
+            "contract_stats": "ticker",
             "candlesticks": "candle",
             "book_ticker": "book_ticker",
             "public_liquidates": "liquidation",

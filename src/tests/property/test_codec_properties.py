@@ -134,6 +134,12 @@ def funding_rate(text: str) -> float | None:
     return decoded.funding_rate
 
 
+def open_interest(text: str) -> float | None:
+    decoded = message(futures_frames.contract_stats(interest=text), "gateio_futures")
+    assert isinstance(decoded, Ticker)
+    return decoded.open_interest
+
+
 def size_of_a_liquidation(text: str) -> float | None:
     decoded = message(futures_frames.liquidation(size=text), "gateio_futures")
     assert isinstance(decoded, Liquidation)
@@ -152,12 +158,13 @@ NOT_NEGATIVE: list[Read] = [
     size_of_futures_level,
     ask_of_a_futures_book_ticker,
     mark_price,
+    open_interest,
 ]
 NOT_ZERO: list[Read] = [size_of_futures_trade, size_of_a_liquidation]
 ANY_SIGN: list[Read] = [change_of_ticker, funding_rate, size_of_a_change]
 READS = [*POSITIVE, *NOT_NEGATIVE, *NOT_ZERO, *ANY_SIGN]
 #: Those for which an empty text says nothing, and those for which it says 0.
-EMPTY_IS_NONE: list[Read] = [volume_of_ticker, change_of_ticker, mark_price, funding_rate]
+EMPTY_IS_NONE: list[Read] = [volume_of_ticker, change_of_ticker, mark_price, funding_rate, open_interest]
 EMPTY_IS_ZERO: list[Read] = [ask_of_two_sides, ask_of_one_side, ask_of_a_futures_book_ticker]
 
 

@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from infrastructure.errors import DecodeError, SettingsError, UnknownSymbol
 from infrastructure.events import BookTicker, Candle, Liquidation, Side, Ticker, Trade
@@ -148,6 +149,34 @@ class TestTicker:
         with pytest.raises(DecodeError, match="without a value") as caught:
             decoded("futures.tickers", {"contract": PAIR, "price": "1"})
         assert (caught.value.channel, caught.value.symbol) == ("futures.tickers", SYMBOL)
+
+
+class TestContractStats:
+    WHOLE = example(futures.ContractStatsResult)
+    EXPECTED = Ticker(VENUE, SYMBOL, *(None,) * 8, exchange_ns=1_603_865_400_000_000_000, mark_price=8865.0, open_interest=124724.0)
+
+    @pytest.mark.parametrize("result", [[WHOLE], WHOLE], ids=["a list", "an object"])
+    def test_mark_price_and_open_interest_are_a_ticker_of_their_own_time(self, result: Any) -> None:
+        assert only("futures.contract_stats", result) == self.EXPECTED
+
+    @pytest.mark.parametrize("form", [str, float])
+    def test_numbers_are_numbers_or_texts(self, form: Any) -> None:
+        changes = {"mark_price": form(8865), "open_interest": form(124724), "time": "1603865400"}
+        assert decoded("futures.contract_stats", self.WHOLE | changes) == [self.EXPECTED]
+
+    @pytest.mark.parametrize(("key", "field"), [("mark_price", "open_interest"), ("open_interest", "mark_price")])
+    def test_either_may_be_missing(self, key: str, field: str) -> None:
+        (ticker,) = decoded("futures.contract_stats", example(futures.ContractStatsResult, **{key: None}))
+        assert ticker == replace(self.EXPECTED, **{key: None}) and getattr(ticker, field) is not None
+
+    def test_without_a_time_of_its_own_that_of_the_frame_counts(self) -> None:
+        (ticker,) = decoded("futures.contract_stats", example(futures.ContractStatsResult, time=None))
+        assert isinstance(ticker, Ticker) and ticker.exchange_ns == SENT_NS
+
+    def test_statistics_without_either_are_refused(self) -> None:
+        with pytest.raises(DecodeError, match="without a value") as caught:
+            decoded("futures.contract_stats", example(futures.ContractStatsResult, mark_price=None, open_interest=None))
+        assert (caught.value.channel, caught.value.symbol) == ("futures.contract_stats", SYMBOL)
 
 
 class TestCandles:
@@ -354,6 +383,8 @@ class TestRequests:
             ("futures.book_ticker", [["BTC_USDT", "ETH_USDT"]]),
             ("futures.tickers", [["BTC_USDT", "ETH_USDT"]]),
             ("futures.public_liquidates", [["BTC_USDT", "ETH_USDT"]]),
+            ("futures.contract_stats", [["BTC_USDT", "1m"], ["ETH_USDT", "1m"]]),
+            ("futures.contract_stats:3d", [["BTC_USDT", "3d"], ["ETH_USDT", "3d"]]),
             ("futures.candlesticks", [["1m", "BTC_USDT"], ["1m", "ETH_USDT"]]),
             ("futures.candlesticks:5m", [["5m", "BTC_USDT"], ["5m", "ETH_USDT"]]),
             ("futures.candlesticks:mark_5m", [["5m", "mark_BTC_USDT"], ["5m", "mark_ETH_USDT"]]),

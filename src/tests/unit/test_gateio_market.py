@@ -110,7 +110,7 @@ class TestControl:
         channel = gate.prefix + "system"
         assert gate.codec.decode(push(channel, {"type": "upgrade"})) == (Notice(channel, '{"type": "upgrade"}'),)
 
-    @pytest.mark.parametrize("channel", ["", "spot.orders", "futures.orders", "futures.contract_stats", "futures.contract_info", "x"])
+    @pytest.mark.parametrize("channel", ["", "spot.orders", "futures.orders", "futures.adl_warning", "futures.contract_info", "x"])
     @pytest.mark.parametrize("result", [[], {}, None, [{"contract": PAIR}]])
     @pytest.mark.parametrize("event", ["update", "all", "api", "", None])
     def test_pushes_of_no_use_are_unknown(self, gate: Market, channel: str, result: Any, event: str | None) -> None:
@@ -235,7 +235,7 @@ class TestNames:
         raws = [frames.trade(1), frames.book_ticker(1), frames.book_ticker(1, bid=""), frames.ticker(), frames.candle()]
         raws += [frames.update(1, 1), frames.obu(1, 1), frames.whole_book(1, [], [])]
         if gate.name == "gateio_futures":
-            raws += [frames.liquidation(), frames.changes(1, (1, 1))]
+            raws += [frames.contract_stats(), frames.liquidation(), frames.changes(1, (1, 1))]
         for raw in raws:
             with pytest.raises(DecodeError, match="'BTC_USDT' is not in the instrument list of " + gate.name):
                 codec.decode(raw)
@@ -271,13 +271,14 @@ NUMBERS = [
         ("-1",),
     ),
     ("futures.tickers", futures.TickerResult, ("change_percentage", "funding_rate"), ()),
+    ("futures.contract_stats", futures.ContractStatsResult, ("mark_price", "open_interest"), ("-1",)),
     ("futures.candlesticks", market.CandleResult, ("o", "h", "l", "c"), ("0", "-1")),
     ("futures.candlesticks", market.CandleResult, ("v", "a"), ("-1",)),
     ("futures.public_liquidates", futures.LiquidationResult, ("price",), ("0", "-1")),
     ("futures.public_liquidates", futures.LiquidationResult, ("size",), ("0",)),
 ]
 #: Channels whose pushes are lists.
-LISTS = {"futures.trades", "futures.tickers", "futures.candlesticks", "futures.public_liquidates"}
+LISTS = {"futures.trades", "futures.tickers", "futures.contract_stats", "futures.candlesticks", "futures.public_liquidates"}
 NO_NUMBERS = (
     "nan",
     "NaN",

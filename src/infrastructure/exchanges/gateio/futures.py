@@ -58,6 +58,21 @@ class TickerResult(msgspec.Struct):
     t: int = 0
 
 
+class ContractStatsResult(msgspec.Struct):
+    """``{"time":1603865400,"contract":"BTC_USDT","mark_price":"8865","lsr_taker":100,"lsr_account":0.5,"top_lsr_account":1.5,
+    "top_lsr_size":1.02,"long_liq_size":0,"long_liq_amount":0,"long_liq_usd":0,"short_liq_size":0,"short_liq_amount":0,
+    "short_liq_usd":0,"open_interest":124724,"open_interest_usd":1511}``: an interval's; ``time`` is in seconds.
+
+    No event has a place for the ratios of long to short, the sums of what was liquidated, and the open interest in USD: they are not
+    carried.
+    """
+
+    contract: str
+    time: int = 0
+    mark_price: Number = ""
+    open_interest: Number = ""
+
+
 class LiquidationResult(msgspec.Struct):
     """``{"price":"215.1","size":"-124.5","time_ms":1541486601123,"contract":"BTC_USDT"}``: the order that closes the position, a
     positive size buys. ``time`` in place of ``time_ms`` was in seconds until August 2026 and is in milliseconds since.
@@ -138,6 +153,7 @@ class Contract(msgspec.Struct):
 TRADES = "futures.trades"
 BOOK_TICKER = "futures.book_ticker"
 TICKERS = "futures.tickers"
+CONTRACT_STATS = "futures.contract_stats"
 CANDLESTICKS = "futures.candlesticks"
 LIQUIDATIONS = "futures.public_liquidates"
 ORDER_BOOK = "futures.order_book"
@@ -149,6 +165,7 @@ _OTHER_PRICES = ("mark", "index")
 #: Levels a side of the whole books.
 _DEPTHS = ("1", "5", "10", "20", "50", "100")
 _INTERVALS = ("10s", "1m", "5m", "15m", "30m", "1h", "4h", "8h", "1d", "7d")
+_STATS_INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "8h", "1d", "3d", "7d")
 
 #: No time in milliseconds is smaller, no time in seconds greater: 5138 in seconds, 1973 in milliseconds.
 _SMALLEST_MS = 10**11
@@ -156,6 +173,8 @@ _SMALLEST_MS = 10**11
 _decode_tickers = msgspec.json.Decoder(list[TickerResult], strict=False).decode
 #: What a push held in 2021, a list in a list, and in 2022, one ticker.
 _decode_old_tickers = msgspec.json.Decoder(list[list[TickerResult]] | TickerResult, strict=False).decode
+#: A push holds a list by the venue's page; one object has been reported.
+_decode_stats = msgspec.json.Decoder(list[ContractStatsResult] | ContractStatsResult, strict=False).decode
 _decode_changes = msgspec.json.Decoder(list[LevelChange], strict=False).decode
 _decode_contracts = msgspec.json.Decoder(list[Contract], strict=False).decode
 _decode_rest_book = msgspec.json.Decoder(RestBook, strict=False).decode
@@ -203,6 +222,7 @@ class GateioFuturesCodec(GateioCodec):
     unified = staticmethod(unified_contract)
     native = staticmethod(native_contract)
     payloads = {
+        CONTRACT_STATS: lambda contract, option: [contract, option or "1m"],
         CANDLESTICKS: _candles,
         ORDER_BOOK: lambda contract, option: [contract, option or "20", "0"],
         # The level is as deep as the venue allows for the frequency.
@@ -218,6 +238,7 @@ class GateioFuturesCodec(GateioCodec):
             BOOK_TICKER: self.book_tickers(),
             TRADES: each(TradeResult, self._trade),
             TICKERS: self._tickers,
+            CONTRACT_STATS: self._contract_stats,
             CANDLESTICKS: each(CandleResult, self._candle),
             LIQUIDATIONS: each(LiquidationResult, self._liquidation),
             ORDER_BOOK: self._order_books(),
@@ -283,6 +304,19 @@ class GateioFuturesCodec(GateioCodec):
             next_funding_ns=next_funding_ns,
             open_interest=interest,
         )
+
+    def _contract_stats(self, envelope: Envelope) -> Sequence[Message]:
+        results = _decode_stats(envelope.result)
+        return some([self._stats(result, envelope) for result in (results if isinstance(results, list) else [results])])
+
+    def _stats(self, result: ContractStatsResult, envelope: Envelope) -> Message:
+        symbol, channel = self._by_native[result.contract], envelope.channel
+        mark, interest = (amount(str(value), channel, symbol) for value in (result.mark_price, result.open_interest))
+        if mark is None and interest is None:
+            raise DecodeError("statistics without a value that is read", symbol=symbol)
+        ns = result.time * 1_000_000_000 or envelope.exchange_ns
+        # No last price, no best bid and ask, nothing of the day.
+        return Ticker(NAME, symbol, *(None,) * 8, ns, mark_price=mark or None, open_interest=interest)
 
     def _candle(self, result: CandleResult, envelope: Envelope) -> Message:
         """``v`` is contracts, which is neither volume; ``a`` is what the venue calls amount, of base currency as in its other statistics.
@@ -383,6 +417,7 @@ GATEIO_FUTURES = Venue(
         TRADES: MessageType.TRADE,
         BOOK_TICKER: MessageType.BOOK_TICKER,
         TICKERS: MessageType.TICKER,
+        CONTRACT_STATS: MessageType.TICKER,
         CANDLESTICKS: MessageType.CANDLE,
         LIQUIDATIONS: MessageType.LIQUIDATION,
         OBU: MessageType.ORDERBOOK,
@@ -398,6 +433,7 @@ GATEIO_FUTURES = Venue(
         ORDER_BOOK: BookChannel(ORDER_BOOK, InBand(), Repair.RESUBSCRIBE, {"": 20} | {level: int(level) for level in _DEPTHS}),
     },
     options={
+        CONTRACT_STATS: _STATS_INTERVALS,
         CANDLESTICKS: (*_INTERVALS, *(f"{price}_{interval}" for price in _OTHER_PRICES for interval in _INTERVALS)),
         ORDER_BOOK_UPDATE: ("20ms", "100ms"),
         OBU: ("50", "400"),

@@ -15,6 +15,7 @@ from infrastructure.networking.websocket.handlers import BaseWebSocketClient
 from infrastructure.networking.websocket.handlers.base_websocket_client import SessionHandler
 from infrastructure.networking.websocket.lane import DEAD_LETTERS, DeadLetter, Lane
 from infrastructure.networking.websocket.marker import Marker, Markers, Switch, Switches
+from infrastructure.networking.websocket.route import Route
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet
 from infrastructure.networking.websocket.strategies.interfaces import MessageHandler
 from infrastructure.networking.websocket.wiring import wire
@@ -52,8 +53,8 @@ class Pipeline:
             handler.attach(session, self._paths[Architecture.DIRECT])
         self._callbacks = handler.callbacks
         self._routes = wire(session, handler, strategies, message_handler, self._paths, adapted=adapted)
-        #: Where the frames of a new lane go.
         self._route = self._routes[architecture_named(architecture)]
+        self._last_switch: Switch | Switches | None = None
         self._lane_type = lane_type
         self._lanes: list[Lane] = []
         #: What is left of lanes whose connections have come to their end.
@@ -62,10 +63,16 @@ class Pipeline:
 
     def _add_lane(self, **settings: Any) -> Lane:
         lane = self._lane_type(
-            self._route, self._session, self._callbacks.emit, venue=self._session.venue.name, clock=self._clock, **settings
+            self._route_of_new_lanes(), self._session, self._callbacks.emit, venue=self._session.venue.name, clock=self._clock, **settings
         )
         self._lanes.append(lane)
         return lane
+
+    def _route_of_new_lanes(self) -> Route:
+        """That of the others; while they are on their way to another, that one."""
+        if self._last_switch is None or self._last_switch.receipt is None:
+            return self._route
+        return self._lanes[0].route
 
     def _end_lane(self, lane: Lane) -> None:
         """The lane is closed and empty: keep its account."""
@@ -139,7 +146,8 @@ class Pipeline:
         """Hand all later frames to ``architecture``; awaiting what this returns gives the receipt."""
         self._route = self._routes[architecture_named(architecture)]
         switches = [lane.switch(self._route) for lane in self._lanes]
-        return switches[0] if len(switches) == 1 else Switches(switches)
+        self._last_switch = switches[0] if len(switches) == 1 else Switches(switches)
+        return self._last_switch
 
     def drain(self) -> Marker | Markers:
         """Await this to know that everything received so far has been handled."""
