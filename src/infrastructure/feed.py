@@ -36,7 +36,7 @@ class OfflineFeed(Pipeline):
 
     def __init__(
         self,
-        venue: str,
+        venue: str | Venue,
         symbols: Collection[str] | None = None,
         architecture: Architecture | str = Architecture.DIRECT,
         *,
@@ -49,7 +49,7 @@ class OfflineFeed(Pipeline):
         lane_settings: Mapping[str, object] | None = None,
         callbacks: Mapping[str, Callback] | None = None,
     ) -> None:
-        described = venue_named(venue).fresh()
+        described = (venue if isinstance(venue, Venue) else venue_named(venue)).fresh()
         self._requests: list[Request] = []
         self._awaited: dict[str, FetchSnapshot] = {}
         super().__init__(
@@ -118,7 +118,7 @@ class OfflineFeed(Pipeline):
 
 
 def offline_feed(
-    venue: str,
+    venue: str | Venue,
     symbols: Collection[str] | None = None,
     architecture: Architecture | str = Architecture.DIRECT,
     *,
@@ -129,7 +129,7 @@ def offline_feed(
     clock: Clock | None = None,
     **callbacks: Callback,
 ) -> OfflineFeed:
-    """Open a feed of ``venue`` without a socket, for tests, replays and benchmarks.
+    """Open a feed of ``venue``, a name or a description, without a socket: for tests, replays and benchmarks.
 
     ``symbols`` are unified (``BTC/USDT``); None takes every symbol that arrives. ``callbacks`` are ``on_trade``, ``on_orderbook``,
     ``on_book_ticker``, ``on_ticker``, ``on_candle``, ``on_liquidation``, ``on_gap``, ``on_book_state``, ``on_error``, plain or
@@ -182,8 +182,9 @@ async def open_feed(
     """Stream ``symbols`` of a venue for as long as the ``async with`` block runs; gives its WebSocketManager.
 
     ``channels`` default to those that the callbacks are for. ``callbacks`` are as for ``offline_feed``, or give a ``handler``. A venue's
-    name may be replaced by settings that are complete. Raises UnknownVenue, UnknownSymbol, SettingsError, ConnectFailed, or
-    SubscriptionRefused with the venue's own words; later failures are told to ``on_error``, and ``wait()`` raises what ended the feed.
+    name may be replaced by settings that are complete. Raises UnknownVenue, UnknownSymbol, SettingsError, ConnectFailed, RequestFailed when
+    the instrument list cannot be had, SubscriptionUnanswered, or SubscriptionRefused with the venue's own words. Later failures are told
+    to ``on_error``, and ``wait()`` raises what ended the feed.
 
     With ``partial_streams`` a symbol that cannot be had is told to ``on_error`` instead, as long as there is another. Feeds that are
     given the same ``limiter`` share the limits of the hosts they share.

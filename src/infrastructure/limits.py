@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 
@@ -41,16 +42,19 @@ class Window:
 
 
 class Limiter:
-    """Turns by key, in the order in which they are asked for. One limiter can serve several venues: what shares a key shares its limit."""
+    """Turns by key, in the order in which they are asked for. One limiter can serve several venues: what shares a key shares its limit.
+
+    It belongs to one event loop.
+    """
 
     def __init__(
         self,
-        monotonic_ns: MonotonicNs,
-        chance: random.Random,
+        monotonic_ns: MonotonicNs = time.monotonic_ns,
+        chance: random.Random | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._monotonic_ns = monotonic_ns
-        self._chance = chance
+        self._chance = chance or random.Random()
         self._sleep = sleep
         #: By key; the lock is held by the one whose turn comes next.
         self._windows: dict[Hashable, tuple[Window, asyncio.Lock]] = {}

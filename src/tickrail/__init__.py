@@ -45,11 +45,12 @@ from infrastructure.events import (
 )
 from infrastructure.feed import OfflineFeed, offline_feed, open_feed
 from infrastructure.instruments import Instrument, InstrumentStatus
+from infrastructure.limits import Limiter
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
 from infrastructure.networking.websocket.marker import SwitchReceipt
 from infrastructure.networking.websocket.route import Outcome
-from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings, TransportSettings
+from infrastructure.networking.websocket.settings import ExchangeSettings, FreshnessSettings, ReconnectSettings, TransportSettings
 from infrastructure.networking.websocket.strategies import (
     ConnectionContext,
     ConnectionState,
@@ -84,6 +85,7 @@ __all__ = [
     "ErrorEvent",
     "ExchangeSettings",
     "Fill",
+    "FreshnessSettings",
     "Gap",
     "GapReason",
     "GaveUp",
@@ -91,6 +93,7 @@ __all__ = [
     "HandshakeRefused",
     "Instrument",
     "InstrumentStatus",
+    "Limiter",
     "Liquidation",
     "MessageParser",
     "MessageType",
