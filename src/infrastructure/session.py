@@ -141,8 +141,9 @@ class Session:
         self._ended: set[Key] = set()
         # Symbols that were seen but not asked for.
         self._unwanted: set[str] = set()
-        # By kind and symbol, books apart: the channel that was wanted, for data does not say of which it is.
-        self._named: dict[tuple[MessageType, str], str] = {}
+        # By kind and symbol, books apart: the channels that are wanted, for data does not say of which it is; the last names it. Empty
+        # once all were ended.
+        self._named: dict[tuple[MessageType, str], list[str]] = {}
         self._channels: dict[MessageType, str] = {}
         for channel, kind in venue.channels.items():
             if channel not in venue.book_channels:
@@ -324,7 +325,8 @@ class Session:
         self._ended.discard(key)
         kind = self.venue.channels[channel]
         if kind in self._channels:
-            self._named[kind, symbol] = channel
+            names = self._named.setdefault((kind, symbol), [])
+            names[:] = [name for name in names if name != channel] + [channel]
         if option is not None and channel in self.venue.book_channels:
             self._options[key] = option
             if key in self._streams:
@@ -342,7 +344,10 @@ class Session:
         if stream is None:
             kind = self.venue.channels.get(channel)
             if kind is not None and kind is not MessageType.ORDERBOOK:
-                self._sources[kind].pop(symbol, None)
+                names = self._named.setdefault((kind, symbol), [])
+                names[:] = [name for name in names if name != channel]
+                if not names:
+                    self._sources[kind].pop(symbol, None)
             self._pair(symbol)
             return events
         self._pair(symbol)
@@ -438,9 +443,9 @@ class Session:
         if symbol not in self:
             self._unwanted.add(symbol)
             return None
-        channel = self._name(message_type, symbol)
-        if (channel, symbol) in self._ended:
+        if self._named.get((message_type, symbol)) == []:
             return None
+        channel = self._name(message_type, symbol)
         source = self._sources[message_type].get(symbol)
         if source is None:
             source = self._sources[message_type][symbol] = _DataStream(message_type is MessageType.TRADE)
@@ -451,7 +456,8 @@ class Session:
         return source
 
     def _name(self, kind: MessageType, symbol: str) -> str:
-        return self._named.get((kind, symbol)) or self._channels[kind]
+        names = self._named.get((kind, symbol))
+        return names[-1] if names else self._channels[kind]
 
     def _interrupt(self, source: _DataStream) -> None:
         """What comes next comes after a hole, and may begin with what came before it."""

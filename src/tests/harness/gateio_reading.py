@@ -181,7 +181,7 @@ def futures_contract_stats(result: Json, frame: Json) -> Ticker:
         FUTURES,
         contract(result["contract"]),
         **nothing,
-        exchange_ns=result["time"] * 10**9,
+        exchange_ns=sent_ns(frame),
         mark_price=float(result["mark_price"]),
         open_interest=float(result["open_interest"]),
     )

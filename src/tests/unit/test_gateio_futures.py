@@ -153,25 +153,21 @@ class TestTicker:
 
 class TestContractStats:
     WHOLE = example(futures.ContractStatsResult)
-    EXPECTED = Ticker(VENUE, SYMBOL, *(None,) * 8, exchange_ns=1_603_865_400_000_000_000, mark_price=8865.0, open_interest=124724.0)
+    EXPECTED = Ticker(VENUE, SYMBOL, *(None,) * 8, exchange_ns=SENT_NS, mark_price=8865.0, open_interest=124724.0)
 
     @pytest.mark.parametrize("result", [[WHOLE], WHOLE], ids=["a list", "an object"])
-    def test_mark_price_and_open_interest_are_a_ticker_of_their_own_time(self, result: Any) -> None:
+    def test_mark_price_and_open_interest_are_a_ticker_of_the_frames_time(self, result: Any) -> None:
         assert only("futures.contract_stats", result) == self.EXPECTED
 
     @pytest.mark.parametrize("form", [str, float])
     def test_numbers_are_numbers_or_texts(self, form: Any) -> None:
-        changes = {"mark_price": form(8865), "open_interest": form(124724), "time": "1603865400"}
+        changes = {"mark_price": form(8865), "open_interest": form(124724)}
         assert decoded("futures.contract_stats", self.WHOLE | changes) == [self.EXPECTED]
 
     @pytest.mark.parametrize(("key", "field"), [("mark_price", "open_interest"), ("open_interest", "mark_price")])
     def test_either_may_be_missing(self, key: str, field: str) -> None:
         (ticker,) = decoded("futures.contract_stats", example(futures.ContractStatsResult, **{key: None}))
         assert ticker == replace(self.EXPECTED, **{key: None}) and getattr(ticker, field) is not None
-
-    def test_without_a_time_of_its_own_that_of_the_frame_counts(self) -> None:
-        (ticker,) = decoded("futures.contract_stats", example(futures.ContractStatsResult, time=None))
-        assert isinstance(ticker, Ticker) and ticker.exchange_ns == SENT_NS
 
     def test_statistics_without_either_are_refused(self) -> None:
         with pytest.raises(DecodeError, match="without a value") as caught:

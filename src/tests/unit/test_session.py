@@ -9,10 +9,11 @@ from infrastructure.book import OrderBook
 from infrastructure.book_sync import HELD_LIMIT, FetchSnapshot, Request, Resubscribe
 from infrastructure.errors import DecodeError, UnknownSymbol
 from infrastructure.events import BookState, BookStateChange, ErrorEvent, Gap, GapReason, MessageType, OrderUpdate, Side
+from infrastructure.exchanges.gateio.futures import GATEIO_FUTURES
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT, OBU, ORDER_BOOK, ORDER_BOOK_UPDATE
 from infrastructure.session import REMEMBERED_TRADES, WITHHELD_LIMIT, Emission, PrivateSession, Session
 from infrastructure.venue import Acknowledgement, BookUpdate, Message
-from tests.harness import frames
+from tests.harness import frames, futures_frames
 from tests.harness.frames import SYMBOL
 
 SYNCING, LIVE, GAP, STALE = BookState.SYNCING, BookState.LIVE, BookState.GAP, BookState.STALE
@@ -473,3 +474,22 @@ class TestPrivate:
         events = [event for number in range(WITHHELD_LIMIT + 2) for event in desk.session.apply([order(number)])]
         assert gaps(events) == [(ORDERS, SYMBOL, GapReason.OVERFLOW)] * 2
         assert order_ids(desk.apply(LOGIN))[0] == "2"
+
+
+def test_of_two_channels_of_one_kind_the_end_of_one_leaves_the_other() -> None:
+    desk = Desk(session=Session(GATEIO_FUTURES))
+    tickers, stats, symbol = "futures.tickers", "futures.contract_stats", futures_frames.SYMBOL
+    messages = GATEIO_FUTURES.codec.decode(futures_frames.ticker())
+
+    def reaches_the_user() -> bool:
+        return kinds(desk.apply(*messages)) == ["Ticker"]
+
+    for channel in (tickers, stats):
+        desk.session.readmit(channel, symbol)
+    assert reaches_the_user()
+    desk.balanced(desk.session.forget(stats, symbol))
+    assert reaches_the_user()
+    desk.balanced(desk.session.forget(tickers, symbol))
+    assert not reaches_the_user()
+    desk.session.readmit(stats, symbol)
+    assert reaches_the_user()

@@ -61,14 +61,14 @@ class TickerResult(msgspec.Struct):
 class ContractStatsResult(msgspec.Struct):
     """``{"time":1603865400,"contract":"BTC_USDT","mark_price":"8865","lsr_taker":100,"lsr_account":0.5,"top_lsr_account":1.5,
     "top_lsr_size":1.02,"long_liq_size":0,"long_liq_amount":0,"long_liq_usd":0,"short_liq_size":0,"short_liq_amount":0,
-    "short_liq_usd":0,"open_interest":124724,"open_interest_usd":1511}``: an interval's; ``time`` is in seconds.
+    "short_liq_usd":0,"open_interest":124724,"open_interest_usd":1511}``: an interval's, which began at ``time``; when it was sent the frame
+    says.
 
     No event has a place for the ratios of long to short, the sums of what was liquidated, and the open interest in USD: they are not
     carried.
     """
 
     contract: str
-    time: int = 0
     mark_price: Number = ""
     open_interest: Number = ""
 
@@ -314,9 +314,8 @@ class GateioFuturesCodec(GateioCodec):
         mark, interest = (amount(str(value), channel, symbol) for value in (result.mark_price, result.open_interest))
         if mark is None and interest is None:
             raise DecodeError("statistics without a value that is read", symbol=symbol)
-        ns = result.time * 1_000_000_000 or envelope.exchange_ns
         # No last price, no best bid and ask, nothing of the day.
-        return Ticker(NAME, symbol, *(None,) * 8, ns, mark_price=mark or None, open_interest=interest)
+        return Ticker(NAME, symbol, *(None,) * 8, envelope.exchange_ns, mark_price=mark or None, open_interest=interest)
 
     def _candle(self, result: CandleResult, envelope: Envelope) -> Message:
         """``v`` is contracts, which is neither volume; ``a`` is what the venue calls amount, of base currency as in its other statistics.
