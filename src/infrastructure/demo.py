@@ -3,7 +3,6 @@ went in.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -309,7 +308,7 @@ class Demo:
     ) -> None:
         self.settings = settings = settings or DemoSettings()
         # One for all, as whoever streams several venues would have it.
-        limiter = Limiter(time.monotonic_ns, random.Random())
+        limiter = Limiter()
         names = list(dict.fromkeys(venues))
         self.runs: Mapping[str, VenueRun] = {
             name: run_type(venue_named(name), settings, settings.rate / len(names), settings.switch_every * (1 + STAGGER * place), limiter)

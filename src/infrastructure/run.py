@@ -1,9 +1,7 @@
 """Streams several exchanges by configuration, each by its own manager and isolated from the others, until told to stop."""
 
 import asyncio
-import random
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -31,7 +29,7 @@ class Exchanges:
         self._path = path
         self._on_event = on_event
         #: One for all, because exchanges may share a host.
-        self._limiter = Limiter(time.monotonic_ns, random.Random())
+        self._limiter = Limiter()
         self._stopped = asyncio.Event()
         self._changed = asyncio.Event()
 
