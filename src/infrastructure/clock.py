@@ -73,23 +73,30 @@ class Watch:
 
     ``observe`` is called with ``Clock.elapsed_ns`` first thing in whatever comes before anything else can after a wake, such as a read of a
     socket, and by a timer several times within the limit. ``worked`` is told of everything that may have kept the event loop, such as
-    callbacks: that is no sleep.
+    callbacks: that is no sleep. A process that was stopped in the midst of its work looks as if it had worked all the time; only
+    ``continued``, which is for whoever handles SIGCONT, knows better.
     """
 
-    __slots__ = ("_awake_ns", "_limit_ns")
+    __slots__ = ("_awake_ns", "_is_continued", "_limit_ns", "_looked_ns")
 
     def __init__(self, limit_ns: int = ASLEEP_NS) -> None:
         self._limit_ns = limit_ns
         self._awake_ns: int | None = None
+        self._looked_ns: int | None = None
+        self._is_continued = False
 
     def observe(self, now_ns: int) -> int | None:
         """How long the program stood still until now; None if it did not."""
-        awake_ns, self._awake_ns = self._awake_ns, now_ns
+        awake_ns, self._awake_ns, self._looked_ns, self._is_continued = self._awake_ns, now_ns, now_ns, False
         if awake_ns is None or now_ns - awake_ns <= self._limit_ns:
             return None
         return now_ns - awake_ns
 
     def worked(self, took_ns: int, now_ns: int) -> None:
         """So much of the time until now the program was at work, by the monotonic clock, which stands still while it is suspended."""
-        if self._awake_ns is not None:
+        if self._awake_ns is not None and not self._is_continued:
             self._awake_ns = min(self._awake_ns + took_ns, now_ns)
+
+    def continued(self) -> None:
+        """The process was stopped, and goes on: what has passed since the last look was no work."""
+        self._awake_ns, self._is_continued = self._looked_ns, True

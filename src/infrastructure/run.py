@@ -45,7 +45,7 @@ class Exchanges:
         """Open all, then stream until ``stop``, for ``seconds``, or until every exchange has failed. Raises what keeps one from opening."""
         settings = read_config(self._path)
         deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        with _signals({signal.SIGINT: self.stop, signal.SIGTERM: self.stop, signal.SIGHUP: self.reload}):
+        with _signals({signal.SIGINT: self.stop, signal.SIGTERM: self.stop, signal.SIGHUP: self.reload}, self._continued):
             async with AsyncExitStack() as stack:
                 for name, exchange in settings.items():
                     if not self._stopped.is_set():
@@ -112,14 +112,21 @@ class Exchanges:
             receipt = "" if applied.switch is None else f", {applied.switch.architecture.value} after frame {applied.switch.after_frame}"
             self.notes[name] = f"applied: {len(applied.subscribed)} streams more, {len(applied.unsubscribed)} fewer{receipt}"
 
+    def _continued(self, *_: object) -> None:
+        for manager in self.managers.values():
+            manager.continued()
+
 
 @contextmanager
-def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+def _signals(handlers: Mapping[signal.Signals, Callable[[], None]], continued: Callable[..., None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
+    # Not by the loop, which would read its sockets first.
+    before = signal.signal(signal.SIGCONT, continued)
     try:
         yield
     finally:
+        signal.signal(signal.SIGCONT, before)
         for number in handlers:
             loop.remove_signal_handler(number)

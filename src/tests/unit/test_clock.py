@@ -86,6 +86,21 @@ class TestWatch:
         watch.worked(ASLEEP_NS * 2, ASLEEP_NS * 2)
         assert watch.observe(ASLEEP_NS * 2 + SECOND) is None
 
+    def test_a_process_that_was_stopped_at_work_did_not_work_all_the_time(self) -> None:
+        watch = Watch()
+        watch.observe(0)
+        watch.continued()
+        watch.worked(HOUR, HOUR)  # by the clock, what was stopped took an hour
+        assert watch.observe(HOUR + SECOND) == HOUR + SECOND
+        watch.worked(HOUR, 2 * HOUR)
+        assert watch.observe(2 * HOUR + SECOND) is None
+
+    def test_one_that_was_stopped_for_a_moment_did_not_sleep(self) -> None:
+        watch = Watch()
+        watch.observe(0)
+        watch.continued()
+        assert watch.observe(SECOND) is None
+
     def test_work_told_twice_hides_no_pause_after_it(self) -> None:
         watch = Watch()
         watch.observe(0)

@@ -81,6 +81,10 @@ class Watchdog:
         """The event loop was kept so long by what is no sleep."""
         self._sleep.worked(took_ns, self._clock.elapsed_ns())
 
+    def continued(self) -> None:
+        """The process was stopped, and goes on."""
+        self._sleep.continued()
+
     def threshold_ns(self, channel: str, symbol: str) -> int | None:
         """After how long a silence a stream is mute by its own rhythm; None as long as it has none."""
         return self._freshness.threshold_ns((channel, symbol))

@@ -335,6 +335,10 @@ class WebSocketManager(Pipeline):
             "architectures": {kind.value: msgspec.to_builtins(path) for kind, path in self.metrics().items()},
         }
 
+    def continued(self) -> None:
+        """The process was stopped and goes on: for a handler of SIGCONT, which alone can tell a stop from a callback that took its time."""
+        self._watchdog.continued()
+
     async def wait(self) -> None:
         """Wait until the manager is closed; raises what made it give up."""
         if self._is_inside():
