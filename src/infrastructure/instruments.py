@@ -81,8 +81,9 @@ class Symbols:
         return MappingProxyType(self._instruments)
 
     def load(self, instruments: Iterable[Instrument]) -> None:
-        """Take a list; it replaces the one before."""
-        self._instruments = {instrument.symbol: instrument for instrument in instruments}
+        """Take a list. What only an earlier one had stays known, as halted: its streams may still be wanted."""
+        gone = {symbol: msgspec.structs.replace(known, status=InstrumentStatus.HALTED) for symbol, known in self._instruments.items()}
+        self._instruments = gone | {instrument.symbol: instrument for instrument in instruments}
         self.by_native.clear()
         self.by_native.update({instrument.native: instrument.symbol for instrument in self._instruments.values()})
 

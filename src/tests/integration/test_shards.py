@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from infrastructure.config import exchange_settings
-from infrastructure.errors import SubscriptionRefused, UnknownSymbol
+from infrastructure.errors import SettingsError, SubscriptionRefused, UnknownSymbol
 from infrastructure.events import Trade
 from infrastructure.exchanges import venue_named
 from infrastructure.limits import Limiter
@@ -292,6 +292,43 @@ def test_requests_of_one_stream_each_go_out_no_faster_than_the_venue_takes_them(
         assert_whole(manager)
 
     in_virtual_time(11, main)
+
+
+def test_what_is_ended_before_its_turn_has_come_is_never_asked_for(variant: Variant) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        symbols, asked = named(120), []
+
+        def answered(text: str) -> list[bytes]:
+            asked.append(json.loads(text))
+            return acknowledged(json.loads(text))
+
+        manager = WebSocketManager(
+            exchange_settings("gateio_spot", symbols=symbols, channels=["spot.obu"], **URLS),
+            architecture=variant.architecture,
+            adapted=variant.adapted,
+            connect=FakeVenue(answered),
+            rest=FakeRest(lambda path, query: frames.instruments(*symbols)),
+            clock=loop.clock,
+            chance=loop.chance,
+        )
+        await manager.initialize([], ["spot.obu"])
+        subscribing = asyncio.ensure_future(manager.subscribe(symbols))
+        await asyncio.sleep(0.5)
+        assert 0 < len(asked) < len(symbols)
+        await manager.unsubscribe(symbols[-10:])
+        with pytest.raises(SettingsError, match="was ended meanwhile"):
+            await subscribing
+        await until(lambda: len(asked) == len(symbols) - 10)
+        await asyncio.sleep(5)
+        ended = {f"ob.{symbol.replace('/', '_')}.50" for symbol in symbols[-10:]}
+        assert not ended & {message["payload"][0] for message in asked}
+        assert len(asked) == len(symbols) - 10
+        await manager.close()
+        assert_whole(manager)
+
+    in_virtual_time(13, main)
 
 
 def test_a_connection_that_begins_after_a_switch_was_taken_back_is_of_the_architecture_of_the_others(variant: Variant) -> None:

@@ -21,8 +21,8 @@ from infrastructure.networking.websocket.repairs import Repairs
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet
 from infrastructure.networking.websocket.strategies.interfaces import ConnectionContext, ConnectionState
-from infrastructure.networking.websocket.subscriber import Key, Subscriber, without_option
-from infrastructure.networking.websocket.subscriptions import RequestIds
+from infrastructure.networking.websocket.subscriber import Key, Subscriber
+from infrastructure.networking.websocket.subscriptions import RequestIds, without_option
 from infrastructure.session import Emission, Session
 
 

@@ -11,7 +11,7 @@ import msgspec
 from infrastructure.errors import SettingsError, SubscriptionRefused, SubscriptionUnanswered, TickrailError
 from infrastructure.networking.websocket.connection import Connection
 from infrastructure.networking.websocket.strategies.interfaces import SubscriptionAction, SubscriptionStrategy
-from infrastructure.networking.websocket.subscriptions import RequestIds, Stage, Subscriptions
+from infrastructure.networking.websocket.subscriptions import RequestIds, Stage, Subscriptions, without_option
 from infrastructure.venue import Acknowledgement, SubscriptionRequest, Venue
 
 #: Channel, with its option, and unified symbol.
@@ -224,10 +224,22 @@ class Subscriber:
                 await self._turn()
             if connection is None or not connection.is_open:
                 return
+            still = self._still_wanted(request)
+            if len(still) < len(request.symbols):
+                # Some were ended while this waited for its turn: what nobody wants takes no place at the venue.
+                if still:
+                    await self._request(SubscriptionAction.SUBSCRIBE, request.channel, still)
+                return
             connection.send_text(encoded(message))
         if request.action == SubscriptionAction.SUBSCRIBE.value:
             self._used += len(request.symbols)
         self._subscriptions.asked([request], asyncio.get_running_loop().time())
+
+    def _still_wanted(self, request: SubscriptionRequest) -> Sequence[str]:
+        """The symbols that ``request`` is still to be sent for; an end is sent in any case."""
+        if request.action != SubscriptionAction.SUBSCRIBE.value:
+            return request.symbols
+        return [symbol for symbol in request.symbols if self._subscriptions.stage(request.channel, symbol) is Stage.WANTED]
 
     def _soon(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send in a task of its own: for those who must only take note."""
@@ -313,11 +325,6 @@ def _retrieved(waiter: asyncio.Future[None]) -> None:
 
 def _keys_of(request: SubscriptionRequest) -> list[Key]:
     return [(request.channel, symbol) for symbol in request.symbols]
-
-
-def without_option(channel: str) -> str:
-    """``spot.obu`` for ``spot.obu:400``."""
-    return channel.partition(":")[0]
 
 
 def encoded(message: Mapping[str, Any]) -> str:

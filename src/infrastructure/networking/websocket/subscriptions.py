@@ -193,7 +193,7 @@ class Subscriptions:
     def flowing(self, channel: str, symbol: str) -> None:
         """Data came; ``channel`` is without its option, so that data of one option counts for all options of its channel."""
         for name, streams in self._streams.items():
-            if _without_option(name) == channel:
+            if without_option(name) == channel:
                 stream = streams.get(symbol)
                 if stream is not None and stream.stage in (Stage.ASKED, Stage.ACKNOWLEDGED):
                     stream.stage = Stage.FLOWING
@@ -250,10 +250,11 @@ def _named(request: SubscriptionRequest, answer: Acknowledgement) -> tuple[str, 
 
 def _is_alike(request: SubscriptionRequest, answer: Acknowledgement) -> bool:
     """Whether everything that ``answer`` repeats of its request is in this one; old frames repeat no payload."""
-    if answer.request not in ("", request.action) or answer.channel not in ("", _without_option(request.channel)):
+    if answer.request not in ("", request.action) or answer.channel not in ("", without_option(request.channel)):
         return False
     return not answer.payload or set(answer.payload) <= set(request.payload)
 
 
-def _without_option(channel: str) -> str:
+def without_option(channel: str) -> str:
+    """``spot.obu`` for ``spot.obu:400``."""
     return channel.partition(":")[0]

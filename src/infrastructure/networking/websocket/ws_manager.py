@@ -39,8 +39,8 @@ from infrastructure.networking.websocket.settings import ExchangeSettings, Recon
 from infrastructure.networking.websocket.shard import Common, Shard, retrieved, run_foreign
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
 from infrastructure.networking.websocket.strategies.interfaces import ConnectionHandler, ConnectionState, MessageHandler
-from infrastructure.networking.websocket.subscriber import Key, answers, encoded, without_option
-from infrastructure.networking.websocket.subscriptions import RequestIds, Stage
+from infrastructure.networking.websocket.subscriber import Key, answers, encoded
+from infrastructure.networking.websocket.subscriptions import RequestIds, Stage, without_option
 from infrastructure.networking.websocket.watchdog import Watchdog
 from infrastructure.session import Session
 from infrastructure.venue import Acknowledgement, Rate, Venue, check_symbol
