@@ -250,18 +250,87 @@ class SubscriptionUnanswered(TickrailError):
         return f"{self.venue} did not answer {self.channel} of {', '.join(self.symbols)} within {self.waited_s:g} s"
 
 
-class RequestFailed(TickrailError):
-    """An HTTP request came to nothing. ``status`` is None where no answer came, ``retry_after_s`` the wait the venue asked for."""
+class AuthenticationFailed(TickrailError):
+    """A venue does not take the credentials, or they lack a permission; ``words`` are the venue's own, ``code`` its code if it gave one.
+
+    Trying again does not help, and too many attempts cost a ban: there is none.
+    """
+
+    fault = Fault.CALLER
+
+    def __init__(self, venue: str, words: str, code: str | None = None) -> None:
+        super().__init__(venue, words, code)
+        self.venue = venue
+        self.words = words
+        self.code = code
+
+    def __str__(self) -> str:
+        code = "" if self.code is None else f" (code {self.code})"
+        return f"{self.venue} refused the credentials: {self.words}{code}; see to the key, its secret and its permissions"
+
+
+class KeyExpired(TickrailError):
+    """The venue's key for a private stream has lapsed: its renewal failed for too long, or the venue dropped it. Another is asked for."""
 
     fault = Fault.VENUE
     is_retryable = True
 
-    def __init__(self, address: str, reason: str, status: int | None = None, retry_after_s: float | None = None) -> None:
-        super().__init__(address, reason, status, retry_after_s)
+    def __init__(self, venue: str, reason: str) -> None:
+        super().__init__(venue, reason)
+        self.venue = venue
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the listen key of {self.venue} has expired: {self.reason}"
+
+
+class AccountNotLive(TickrailError):
+    """An account was read while it is not LIVE; ``account.raw`` reads it all the same."""
+
+    fault = Fault.CALLER
+    is_retryable = True
+
+    def __init__(self, venue: str, state: str) -> None:
+        super().__init__(venue, state)
+        self.venue = venue
+        self.state = state
+
+    def __str__(self) -> str:
+        known = "wait for on_account_state, or read account.raw knowing that it may be wrong"
+        return f"the account at {self.venue} is {self.state}, not LIVE; {known}"
+
+
+class RotationFailed(TickrailError):
+    """A connection could not be replaced by another; the first goes on."""
+
+    fault = Fault.VENUE
+    is_retryable = True
+
+    def __init__(self, venue: str, reason: str) -> None:
+        super().__init__(venue, reason)
+        self.venue = venue
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.venue}: the connection was not replaced: {self.reason}"
+
+
+class RequestFailed(TickrailError):
+    """An HTTP request came to nothing. ``status`` is None where no answer came, ``retry_after_s`` the wait the venue asked for.
+
+    ``words`` are the beginning of what the venue answered, empty where it answered nothing.
+    """
+
+    fault = Fault.VENUE
+    is_retryable = True
+
+    def __init__(self, address: str, reason: str, status: int | None = None, retry_after_s: float | None = None, words: str = "") -> None:
+        super().__init__(address, reason, status, retry_after_s, words)
         self.address = address
         self.reason = reason
         self.status = status
         self.retry_after_s = retry_after_s
+        self.words = words
 
     def __str__(self) -> str:
         return f"{self.address}: {self.reason}"

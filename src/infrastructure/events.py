@@ -43,6 +43,8 @@ class MessageType(IntEnum):
     NOTICE = 14
     UNKNOWN = 15
     LIQUIDATION = 16
+    RISK = 17
+    ACCOUNT_STATE = 18
 
 
 class Side(StrEnum):
@@ -72,6 +74,42 @@ class GapReason(StrEnum):
     OVERFLOW = "overflow"
     SILENT = "silent"
     AUDIT = "audit"
+    EXPIRED = "expired"
+
+
+class OrderStatus(StrEnum):
+    """How far an order is: it can still be executed, or it has ended in one of three ways."""
+
+    OPEN = "open"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can happen to the order any more."""
+        return self is not OrderStatus.OPEN
+
+
+class RiskKind(StrEnum):
+    """What a venue does, or may do, to a position against its owner's will."""
+
+    LIQUIDATED = "liquidated"
+    DELEVERAGED = "deleveraged"
+    DELEVERAGING_RANK = "deleveraging rank"
+
+
+class AccountState(Enum):
+    """Whether what is known of an account may be believed; only a LIVE one can be read."""
+
+    OFFLINE = "offline"
+    AUTHENTICATING = "authenticating"
+    RECONCILING = "reconciling"
+    LIVE = "live"
+    #: The venue's key for the stream has lapsed; another is on its way.
+    EXPIRED = "expired"
+    #: The venue does not take the credentials; nothing more is tried.
+    REFUSED = "refused"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -175,7 +213,11 @@ class Liquidation(Event, frozen=True, gc=False):
 
 
 class OrderUpdate(Event, frozen=True, gc=False):
-    """State of one of the account's own orders; ``status`` in the venue's words."""
+    """State of one of the account's own orders; ``amount`` and ``filled`` in base currency (futures: contracts, never negative).
+
+    ``amount`` is None where the order is for a value, ``quote_amount`` in quote currency. ``price`` is None of a market order.
+    ``native_status`` is in the venue's words, ``exchange_ns`` when the order was in this state.
+    """
 
     message_type = MessageType.ORDER
     venue: str
@@ -183,16 +225,19 @@ class OrderUpdate(Event, frozen=True, gc=False):
     order_id: str
     client_order_id: str | None
     side: Side
-    status: str
+    status: OrderStatus
     price: Decimal | None
-    amount: Decimal
+    amount: Decimal | None
     filled: Decimal
     exchange_ns: int | None
     received_ns: int = 0
+    average_price: Decimal | None = None
+    quote_amount: Decimal | None = None
+    native_status: str = ""
 
 
 class Fill(Event, frozen=True, gc=False):
-    """One execution of one of the account's own orders."""
+    """One execution of one of the account's own orders; ``amount`` in base currency (futures: contracts, never negative)."""
 
     message_type = MessageType.FILL
     venue: str
@@ -206,18 +251,25 @@ class Fill(Event, frozen=True, gc=False):
     fee_currency: str | None
     exchange_ns: int | None
     received_ns: int = 0
+    is_maker: bool | None = None
+    client_order_id: str | None = None
 
 
 class BalanceUpdate(Event, frozen=True, gc=False):
-    """What the account holds of one currency after a change."""
+    """What the account holds of one currency after a change; ``available`` and ``frozen`` are None where the venue tells the total alone.
+
+    ``reason`` is in the venue's words.
+    """
 
     message_type = MessageType.BALANCE
     venue: str
     currency: str
-    available: Decimal
-    frozen: Decimal
+    total: Decimal
+    available: Decimal | None
+    frozen: Decimal | None
     exchange_ns: int | None
     received_ns: int = 0
+    reason: str = ""
 
     @property
     def symbol(self) -> str:
@@ -226,13 +278,38 @@ class BalanceUpdate(Event, frozen=True, gc=False):
 
 
 class PositionUpdate(Event, frozen=True, gc=False):
-    """A futures position; ``amount`` in contracts, negative when short."""
+    """A futures position; ``amount`` in contracts, negative when short, 0 when closed.
+
+    ``mode`` is in the venue's words: where an account may hold both a long and a short position of one contract, it tells them apart.
+    """
 
     message_type = MessageType.POSITION
     venue: str
     symbol: str
     amount: Decimal
     entry_price: Decimal | None
+    exchange_ns: int | None
+    received_ns: int = 0
+    mode: str = ""
+    leverage: Decimal | None = None
+    margin: Decimal | None = None
+    realised_pnl: Decimal | None = None
+    liquidation_price: Decimal | None = None
+
+
+class RiskNotice(Event, frozen=True, gc=False):
+    """A position of the account was closed by force, or may be.
+
+    ``amount`` in contracts is what was closed, ``rank`` how near the position is to being deleveraged: 1 is first in line.
+    """
+
+    message_type = MessageType.RISK
+    venue: str
+    symbol: str
+    kind: RiskKind
+    amount: Decimal | None
+    price: Decimal | None
+    rank: int | None
     exchange_ns: int | None
     received_ns: int = 0
 
@@ -267,6 +344,17 @@ class BookStateChange(Event, frozen=True, gc=False):
     received_ns: int = 0
 
 
+class AccountStateChange(Event, frozen=True, gc=False):
+    """What is known of the account moved from one state of trust to another; ``text`` says why, where there is more to say."""
+
+    message_type = MessageType.ACCOUNT_STATE
+    venue: str
+    old: AccountState
+    new: AccountState
+    text: str = ""
+    received_ns: int = 0
+
+
 class ErrorEvent(Event, frozen=True, gc=False):
     """Something went wrong that no caller could be told by an exception: a refused subscription, a rejected frame, a callback that raised.
 
@@ -284,4 +372,4 @@ class ErrorEvent(Event, frozen=True, gc=False):
 
 
 #: What a codec may make of a frame beside the messages of ``venue.py``.
-Data = Trade | BookTicker | Ticker | Candle | Liquidation | OrderUpdate | Fill | BalanceUpdate | PositionUpdate
+Data = Trade | BookTicker | Ticker | Candle | Liquidation | OrderUpdate | Fill | BalanceUpdate | PositionUpdate | RiskNotice

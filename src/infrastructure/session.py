@@ -14,11 +14,11 @@ from infrastructure.audit import MISMATCHES, Audit, AuditCounts
 from infrastructure.book import OrderBook
 from infrastructure.book_sync import Action, Announce, BookSync, ChangeState, Publish, Request
 from infrastructure.errors import DecodeError, UnknownSymbol
-from infrastructure.events import BookState, BookStateChange, BookTicker, Data, ErrorEvent, Gap, GapReason, MessageType
+from infrastructure.events import AccountStateChange, BookState, BookStateChange, BookTicker, Data, ErrorEvent, Gap, GapReason, MessageType
 from infrastructure.venue import Acknowledgement, BookUpdate, Message, Venue, check_symbol
 
 #: What is handed to callbacks.
-Emission = Data | Gap | BookStateChange | ErrorEvent | OrderBook
+Emission = Data | Gap | BookStateChange | AccountStateChange | ErrorEvent | OrderBook
 
 
 #: Channel, without its option, and symbol of a stream.
@@ -572,7 +572,7 @@ class Session:
         self._raise(event, self.received_ns, events)
         return events
 
-    def _raise(self, event: Gap | BookStateChange | ErrorEvent, received_ns: int, events: list[Emission]) -> None:
+    def _raise(self, event: Gap | BookStateChange | AccountStateChange | ErrorEvent, received_ns: int, events: list[Emission]) -> None:
         self.raised += 1
         force_setattr(event, "received_ns", received_ns)
         events.append(event)

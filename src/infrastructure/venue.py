@@ -10,6 +10,8 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
+from infrastructure.account_api import AccountAnswer, AccountCall, ListenKeys, RefusalKind, RestCall, SignedCall
+from infrastructure.credentials import Credentials, Secret
 from infrastructure.errors import DecodeError, SettingsError, UnknownSymbol
 from infrastructure.events import Data, MessageType
 from infrastructure.instruments import Instrument, Symbols
@@ -167,6 +169,60 @@ class Codec(Protocol):
         """Build the application-level ping."""
 
 
+class PrivateCodec(Codec, Protocol):
+    """The wire format of an account: the same, for private channels, with the credentials that sign what is asked for.
+
+    Private channels are subscribed for the whole account: the symbol of their subscriptions is ALL. Pure as any codec: the time at which
+    something is signed is given.
+    """
+
+    def signed(self, call: RestCall, now_ms: int) -> SignedCall:
+        """``call`` with what proves whose it is; ``now_ms`` is the venue's time."""
+
+    def refusal(self, words: str, code: str | None = None, status: int | None = None) -> RefusalKind:
+        """What a refusal means: ``words`` and ``code`` of an acknowledgement, or body and ``status`` of a REST answer."""
+
+    def decode_server_time(self, raw: bytes | str) -> int:
+        """The venue's time in milliseconds, of the answer to ``PrivateVenue.time_call``. Raises DecodeError."""
+
+    @property
+    def identity_call(self) -> RestCall | None:
+        """What must be asked before the first subscription, None if nothing must be."""
+
+    def identify(self, raw: bytes | str) -> None:
+        """Take the answer to ``identity_call``. Raises DecodeError."""
+
+    def decode_listen_key(self, raw: bytes | str) -> Secret:
+        """The key that ``ListenKeys.create`` brought. Raises DecodeError."""
+
+    def account_calls(self, symbols: Sequence[str], since_ms: int | None) -> list[AccountCall]:
+        """Everything that has to be asked to know the account: open orders, balances, positions, and fills ``since_ms``, if that is given.
+
+        ``symbols`` are those that may have fills: some venues want to be asked for each.
+        """
+
+    def order_call(self, symbol: str, order_id: str) -> AccountCall:
+        """The request for one order, open or ended."""
+
+    def decode_account(self, call: AccountCall, raw: bytes | str) -> AccountAnswer:
+        """Decode the answer to one of these, or raise DecodeError and nothing else."""
+
+
+#: The symbol of a subscription that is for the whole account.
+ALL = "*"
+
+
+class PrivateVenue(msgspec.Struct, frozen=True, kw_only=True):
+    """What a venue is to the owner of an account: its private channels, and how they are reached."""
+
+    codec: Callable[[Credentials, Symbols], PrivateCodec]
+    #: Those that are subscribed unless others are named come first in their kind.
+    channels: Mapping[str, MessageType]
+    time_call: RestCall
+    #: None where the subscriptions prove whose they are.
+    listen_keys: ListenKeys | None = None
+
+
 class Rate(msgspec.Struct, frozen=True):
     """At most ``count`` within any ``per_s`` seconds."""
 
@@ -186,6 +242,8 @@ class VenueLimits(msgspec.Struct, frozen=True, kw_only=True):
     #: None: any number. With ``is_used_up`` an ended subscription still counts, as long as its connection lives.
     subscriptions_per_connection: int | None = None
     is_used_up: bool = False
+    #: After so long the venue cuts a connection; None: it does not say.
+    connection_life_s: float | None = None
     #: Of streams in one request.
     streams_per_request: int = 100
 
@@ -212,10 +270,29 @@ class Venue(msgspec.Struct, frozen=True):
     shared_channels: frozenset[str] = frozenset()
     #: Sent with the handshake of the WebSocket, and with requests to REST.
     headers: Mapping[str, str] = {}
+    #: None of a venue whose accounts are not known, and of one that is itself an account's.
+    private: PrivateVenue | None = None
 
     def fresh(self) -> "Venue":
         """The same venue for one feed, with a codec whose names are the feed's own."""
         return msgspec.structs.replace(self, codec=self.codec.fresh())
+
+    def of_account(self, credentials: Credentials) -> "Venue":
+        """The same venue as the owner of these credentials sees it: private channels alone, names of markets in common.
+
+        Raises SettingsError where its accounts are not known.
+        """
+        private = self.private
+        if private is None:
+            raise SettingsError(f"{self.name} has no private channels here")
+        return msgspec.structs.replace(
+            self,
+            codec=private.codec(credentials, self.symbols),
+            channels=private.channels,
+            book_channels={},
+            options={},
+            shared_channels=frozenset(private.channels),
+        )
 
     @property
     def symbols(self) -> Symbols:
@@ -233,7 +310,8 @@ class Venue(msgspec.Struct, frozen=True):
     def channel_named(self, text: str) -> str:
         """The venue's name for a channel, its option kept: ``spot.trades`` for that or for ``trade``. Raises SettingsError.
 
-        ``trade``, ``book_ticker``, ``ticker``, ``candle`` and ``orderbook`` stand for the venue's first channel of that kind.
+        ``trade``, ``book_ticker``, ``ticker``, ``candle``, ``orderbook``, and of an account ``order``, ``fill``, ``balance`` and so on
+        stand for the venue's first channel of that kind.
         """
         name, colon, option = text.partition(":")
         kinds: dict[str, str] = {}

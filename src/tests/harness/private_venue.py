@@ -6,7 +6,18 @@ from decimal import Decimal
 from typing import Any
 
 from infrastructure.errors import DecodeError
-from infrastructure.events import BalanceUpdate, Data, Fill, MessageType, OrderUpdate, PositionUpdate, Side
+from infrastructure.events import (
+    BalanceUpdate,
+    Data,
+    Fill,
+    MessageType,
+    OrderStatus,
+    OrderUpdate,
+    PositionUpdate,
+    RiskKind,
+    RiskNotice,
+    Side,
+)
 from infrastructure.instruments import Instrument, Symbols
 from infrastructure.session import PrivateSession
 from infrastructure.venue import (
@@ -68,9 +79,8 @@ class AccountCodec:
 
 def _order(item: dict[str, Any]) -> OrderUpdate:
     amount = Decimal(item["amount"])
-    return OrderUpdate(
-        "account_venue", item["symbol"], item["id"], None, Side.BUY, "open", Decimal(item["price"]), amount, Decimal(0), None
-    )
+    price = Decimal(item["price"])
+    return OrderUpdate("account_venue", item["symbol"], item["id"], None, Side.BUY, OrderStatus.OPEN, price, amount, Decimal(0), None)
 
 
 def _fill(item: dict[str, Any]) -> Fill:
@@ -79,21 +89,38 @@ def _fill(item: dict[str, Any]) -> Fill:
 
 
 def _balance(item: dict[str, Any]) -> BalanceUpdate:
-    return BalanceUpdate("account_venue", item["currency"], Decimal(item["amount"]), Decimal(0), None)
+    amount = Decimal(item["amount"])
+    return BalanceUpdate("account_venue", item["currency"], amount, amount, Decimal(0), None)
 
 
 def _position(item: dict[str, Any]) -> PositionUpdate:
     return PositionUpdate("account_venue", item["symbol"], Decimal(item["amount"]), None, None)
 
 
-_ITEMS: dict[str, Callable[[dict[str, Any]], Data]] = {"order": _order, "fill": _fill, "balance": _balance, "position": _position}
+def _risk(item: dict[str, Any]) -> RiskNotice:
+    return RiskNotice("account_venue", item["symbol"], RiskKind.DELEVERAGED, Decimal(item["amount"]), Decimal(item["price"]), None, None)
+
+
+_ITEMS: dict[str, Callable[[dict[str, Any]], Data]] = {
+    "order": _order,
+    "fill": _fill,
+    "balance": _balance,
+    "position": _position,
+    "risk": _risk,
+}
 
 ACCOUNT_VENUE = Venue(
     name="account_venue",
     codec=AccountCodec(),
     websocket_url="wss://venue.invalid/account",
     rest_url="https://venue.invalid",
-    channels={"orders": MessageType.ORDER, "fills": MessageType.FILL, "balances": MessageType.BALANCE, "positions": MessageType.POSITION},
+    channels={
+        "orders": MessageType.ORDER,
+        "fills": MessageType.FILL,
+        "balances": MessageType.BALANCE,
+        "positions": MessageType.POSITION,
+        "risks": MessageType.RISK,
+    },
     book_channels={},
     snapshot_path="",
     snapshot_symbol_key="",
@@ -115,19 +142,6 @@ def items(*kinds: str, number: int = 1) -> bytes:
     """One frame with an item of each kind, whose id is ``number``."""
     shared = {"symbol": "BTC/USDT", "currency": "USDT", "id": str(number), "price": "100.10", "amount": "0.30"}
     return json.dumps({"items": [{"kind": kind} | shared for kind in kinds]}).encode()
-
-
-class Keys:
-    """A signer as a user writes one: it holds a secret and proves it."""
-
-    def __init__(self, secret: str = SECRET) -> None:
-        self._secret = secret
-
-    def __repr__(self) -> str:
-        return "<Keys>"
-
-    def sign(self, request: dict[str, object]) -> dict[str, object]:
-        return request | {"sign": f"{len(self._secret)}:{request['at']}"}
 
 
 def private_session() -> PrivateSession:

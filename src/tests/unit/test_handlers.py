@@ -182,7 +182,7 @@ class TestPublic:
         assert names == set()
         assert "signer" not in inspect.signature(PublicWebSocketHandler).parameters
         with pytest.raises(SettingsError, match="signer"):
-            PublicWebSocketHandler(signer=account.Keys())  # type: ignore[arg-type]  # no such argument, so taken for a callback
+            PublicWebSocketHandler(signer=print)  # No such argument, so taken for a callback.
 
     def test_every_public_event_has_a_callback_by_name(self) -> None:
         methods = PublicWebSocketHandler.event_methods
@@ -345,11 +345,11 @@ class Account:
 
     def __init__(self, variant: Variant) -> None:
         self.events: list[Any] = []
-        callbacks = dict.fromkeys(("on_order", "on_fill", "on_balance", "on_position", "on_gap", "on_error"), self.events.append)
+        callbacks = dict.fromkeys(("on_order", "on_fill", "on_balance", "on_position", "on_risk", "on_gap", "on_error"), self.events.append)
         self.session = account.private_session()
         clock = Clock()
         paths = {kind: PathMetrics(kind, clock.monotonic_ns) for kind in Architecture}
-        self.handler = PrivateWebSocketHandler(self.session, account.Keys(), paths[DIRECT], **callbacks)
+        self.handler = PrivateWebSocketHandler(self.session, paths[DIRECT], **callbacks)
         self.routes = wire(self.session, self.handler, strategy_set(account.ACCOUNT_VENUE), None, paths, adapted=variant.adapted)
         route = self.routes[variant.architecture]
         self.lane = Lane(route, self.session, self.handler.callbacks.emit, venue=account.ACCOUNT_VENUE.name, clock=clock)
@@ -431,31 +431,6 @@ class TestPrivate:
         with pytest.raises(SettingsError, match="needs a PrivateSession"):
             offline_feed("gateio_spot", handler=PrivateWebSocketHandler())
 
-    def test_requests_are_signed(self) -> None:
-        handler = PrivateWebSocketHandler(account.private_session(), account.Keys())
-        (request,) = handler.signed_requests("orders", ["BTC/USDT"], 17)
-        proof = f"{len(account.SECRET)}:17"
-        assert request == {"do": "subscribe", "channel": "orders", "symbol": "BTC/USDT", "at": 17, "sign": proof}
-
-    def test_without_a_signer_requests_go_as_they_are(self) -> None:
-        (request,) = PrivateWebSocketHandler(account.private_session()).signed_requests("orders", ["BTC/USDT"], 17)
-        assert "sign" not in request
-
-    def test_the_signers_secret_stands_in_no_repr_and_no_error(self, variant: Variant) -> None:
-        async def run() -> None:
-            connection = Account(variant)
-            await connection.deliver(account.LOGIN, account.items("order"), b"nonsense")
-            texts = [*map(repr, (connection.handler, connection.session, connection.lane, connection.handler.callbacks))]
-            texts += [repr(event) for event in connection.events] + [repr(letter) for letter in connection.lane.dead_letters]
-            texts += [repr(vars(connection.handler)), str(connection.handler)]
-            with pytest.raises(SettingsError) as refusal:
-                PrivateWebSocketHandler(connection.session, account.Keys(), on_ordr=print)
-            texts.append(str(refusal.value))
-            assert len(connection.events) > 2
-            assert [text for text in texts if account.SECRET in text] == []
-
-        asyncio.run(run())
-
 
 #: What a codec makes of a frame, and what sessions, lanes and callbacks make themselves.
 DECODED: tuple[Any, ...] = get_args(Message)
@@ -481,6 +456,7 @@ PRIVATE_BY_KIND = {
     MessageType.FILL: account.items("fill"),
     MessageType.BALANCE: account.items("balance"),
     MessageType.POSITION: account.items("position"),
+    MessageType.RISK: account.items("risk"),
 }
 #: Made by no codec: they reach a callback and are counted as errors, gaps and changes of state.
 MADE_BY_THE_SESSION = {Gap: MessageType.GAP, BookStateChange: MessageType.BOOK_STATE, ErrorEvent: MessageType.ERROR}

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from infrastructure.book import OrderBook
 from infrastructure.book_sync import HELD_LIMIT, FetchSnapshot, Request, Resubscribe
 from infrastructure.errors import DecodeError, UnknownSymbol
-from infrastructure.events import BookState, BookStateChange, ErrorEvent, Gap, GapReason, MessageType, OrderUpdate, Side
+from infrastructure.events import BookState, BookStateChange, ErrorEvent, Gap, GapReason, MessageType, OrderStatus, OrderUpdate, Side
 from infrastructure.exchanges.gateio.futures import GATEIO_FUTURES
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT, OBU, ORDER_BOOK, ORDER_BOOK_UPDATE
 from infrastructure.session import REMEMBERED_TRADES, WITHHELD_LIMIT, Emission, PrivateSession, Session
@@ -417,7 +417,7 @@ LOGIN = Acknowledgement(ORDERS, "subscribe", confirms_login=True)
 
 
 def order(number: int, symbol: str = SYMBOL) -> OrderUpdate:
-    return OrderUpdate("gateio_spot", symbol, str(number), None, Side.BUY, "open", Decimal(1), Decimal(2), Decimal(0), None)
+    return OrderUpdate("gateio_spot", symbol, str(number), None, Side.BUY, OrderStatus.OPEN, Decimal(1), Decimal(2), Decimal(0), None)
 
 
 def order_ids(events: Sequence[Any]) -> list[str]:
