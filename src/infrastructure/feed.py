@@ -11,12 +11,13 @@ from infrastructure.book_sync import FetchSnapshot, Request
 from infrastructure.callbacks import Callback
 from infrastructure.clock import Clock
 from infrastructure.config import exchange_settings
+from infrastructure.credentials import Credentials
 from infrastructure.errors import SettingsError, UnknownSymbol
 from infrastructure.events import Architecture
 from infrastructure.exchanges import venue_named
 from infrastructure.instruments import Instrument
 from infrastructure.limits import Limiter
-from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
+from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.marker import Marker
 from infrastructure.networking.websocket.pipeline import LaneType, Pipeline
@@ -26,6 +27,10 @@ from infrastructure.networking.websocket.strategies.interfaces import Connection
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.session import Session
 from infrastructure.venue import Venue
+
+#: Callbacks that a handler of private streams takes, and those of them that no other does.
+_PRIVATE = frozenset(method.removeprefix("_") for method in PrivateWebSocketHandler.event_methods.values())
+_PRIVATE_ONLY = _PRIVATE - {method.removeprefix("_") for method in PublicWebSocketHandler.event_methods.values()}
 
 
 class OfflineFeed(Pipeline):
@@ -166,7 +171,9 @@ async def open_feed(
     symbols: Collection[str] | None = None,
     channels: Sequence[str] | None = None,
     architecture: Architecture | str | None = None,
+    credentials: Credentials | None = None,
     handler: BaseWebSocketClient | None = None,
+    private_handler: PrivateWebSocketHandler | None = None,
     strategies: WebSocketStrategySet | None = None,
     message_handler: MessageHandler | None = None,
     connection_handler: ConnectionHandler | None = None,
@@ -182,14 +189,23 @@ async def open_feed(
     """Stream ``symbols`` of a venue for as long as the ``async with`` block runs; gives its WebSocketManager.
 
     ``channels`` default to those that the callbacks are for. ``callbacks`` are as for ``offline_feed``, or give a ``handler``. A venue's
-    name may be replaced by settings that are complete. Raises UnknownVenue, UnknownSymbol, SettingsError, ConnectFailed, RequestFailed when
+    name may be replaced by settings that are complete. With ``credentials`` the account's private streams come too, over a connection of
+    their own: ``on_order``, ``on_fill``, ``on_balance``, ``on_position``, ``on_risk``, ``on_account_state``, or a ``private_handler``; the
+    block begins once the account is live. Raises UnknownVenue, UnknownSymbol, SettingsError, ConnectFailed, AuthenticationFailed, RequestFailed when
     the instrument list cannot be had, SubscriptionUnanswered, or SubscriptionRefused with the venue's own words. Later failures are told
     to ``on_error``, and ``wait()`` raises what ended the feed.
 
     With ``partial_streams`` a symbol that cannot be had is told to ``on_error`` instead, as long as there is another. Feeds that are
     given the same ``limiter`` share the limits of the hosts they share.
     """
-    given = {"symbols": symbols, "channels": channels, "architecture": architecture, "websocket_url": websocket_url, "rest_url": rest_url}
+    given = {
+        "symbols": symbols,
+        "channels": channels,
+        "architecture": architecture,
+        "websocket_url": websocket_url,
+        "rest_url": rest_url,
+        "credentials": credentials,
+    }
     named = {name: value for name, value in given.items() if value is not None}
     if isinstance(venue, ExchangeSettings):
         if named:
@@ -197,12 +213,21 @@ async def open_feed(
         settings = venue
     else:
         settings = exchange_settings(venue, **({"channels": _channels_for(venue_named(venue), callbacks)} | named))
+    public = {name: callback for name, callback in callbacks.items() if name not in _PRIVATE_ONLY}
+    private = {name: callback for name, callback in callbacks.items() if name in _PRIVATE}
+    if settings.credentials is None and len(public) < len(callbacks):
+        raise SettingsError(f"{', '.join(callbacks.keys() - public.keys())} need credentials")
+    if private_handler is not None and len(public) < len(callbacks):
+        raise SettingsError("give callbacks to the private_handler or to the feed, not to both")
+    if settings.credentials is not None and private_handler is None:
+        private_handler = PrivateWebSocketHandler(**private)
     manager = WebSocketManager(
         settings,
         strategies,
         message_handler,
         connection_handler,
-        handler=handler_of(handler, callbacks),
+        handler=handler_of(handler, public),
+        private_handler=private_handler,
         adapted=adapted,
         ssl_context=ssl_context,
         lane_type=lane_type,

@@ -236,6 +236,12 @@ class Accounting(FrameAccounting, frozen=True):
         """The frames alone."""
         return FrameAccounting(*msgspec.structs.astuple(self)[: len(FrameAccounting.__struct_fields__)])
 
+    def with_those_of(self, other: "Accounting") -> "Accounting":
+        """The same of two sessions together."""
+        frames = msgspec.structs.asdict(total_of((self.frames, other.frames)))
+        mine, its = msgspec.structs.asdict(self.events), msgspec.structs.asdict(other.events)
+        return Accounting(**frames, events=EventAccounting(**{name: count + its[name] for name, count in mine.items()}))
+
     @property
     def is_balanced(self) -> bool:
         """Whether both identities hold."""

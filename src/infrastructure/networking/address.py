@@ -1,7 +1,7 @@
 """What may be connected to, and how an address is shown: plain text only to this machine, and never what may be secret."""
 
 import ipaddress
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from infrastructure.errors import SettingsError
 
@@ -41,6 +41,12 @@ def is_loopback(host: str) -> bool:
 def port_of(parts: SplitResult) -> int:
     """The port that ``parts`` name, or their scheme's own."""
     return parts.port or _DEFAULT_PORTS[parts.scheme]
+
+
+def with_query(url: str, name: str, value: str) -> str:
+    """``url`` with one more parameter in its query."""
+    parts = urlsplit(url)
+    return parts._replace(query="&".join(filter(None, (parts.query, urlencode({name: value}))))).geturl()
 
 
 def shown(url: str) -> str:

@@ -1,6 +1,8 @@
 """One WebSocket's life, as one table of states, and the socket itself.
 
 CONNECTING -> OPEN -> [AUTHENTICATING ->] SUBSCRIBING -> FLOWING -> CLOSING -> CLOSED
+
+of an account: OPEN -> AUTHENTICATING -> RECONCILING <-> LIVE -> CLOSING -> CLOSED, and from these three to EXPIRED or REFUSED
 """
 
 import asyncio
@@ -23,6 +25,13 @@ class Phase(Enum):
     AUTHENTICATING = "authenticating"
     SUBSCRIBING = "subscribing"
     FLOWING = "flowing"
+    #: Of an account: the venue agreed to every subscription; what was missed is being asked for.
+    RECONCILING = "reconciling"
+    LIVE = "live"
+    #: The key that the connection was opened with has lapsed.
+    EXPIRED = "expired"
+    #: The venue does not take the credentials.
+    REFUSED = "refused"
     CLOSING = "closing"
     CLOSED = "closed"
 
@@ -34,6 +43,11 @@ class Fact(Enum):
     LOGIN = "login begun"
     ASKED = "subscriptions sent"
     DATA = "data came"
+    CONFIRMED = "every subscription agreed"
+    RECONCILED = "account reconciled"
+    DOUBTED = "something of the account may be missing"
+    EXPIRED = "key expired"
+    REFUSED = "credentials refused"
     CLOSE = "close asked for"
     LOST = "socket gone"
 
@@ -52,6 +66,9 @@ TABLE: Mapping[Phase, Mapping[Fact, Phase]] = {
     Phase.AUTHENTICATING: {
         Fact.ASKED: Phase.SUBSCRIBING,
         Fact.DATA: Phase.AUTHENTICATING,
+        Fact.CONFIRMED: Phase.RECONCILING,
+        Fact.EXPIRED: Phase.EXPIRED,
+        Fact.REFUSED: Phase.REFUSED,
         Fact.CLOSE: Phase.CLOSING,
         Fact.LOST: Phase.CLOSED,
     },
@@ -62,6 +79,26 @@ TABLE: Mapping[Phase, Mapping[Fact, Phase]] = {
         Fact.LOST: Phase.CLOSED,
     },
     Phase.FLOWING: {Fact.ASKED: Phase.FLOWING, Fact.DATA: Phase.FLOWING, Fact.CLOSE: Phase.CLOSING, Fact.LOST: Phase.CLOSED},
+    Phase.RECONCILING: {
+        Fact.DATA: Phase.RECONCILING,
+        Fact.DOUBTED: Phase.RECONCILING,
+        Fact.RECONCILED: Phase.LIVE,
+        Fact.EXPIRED: Phase.EXPIRED,
+        Fact.REFUSED: Phase.REFUSED,
+        Fact.CLOSE: Phase.CLOSING,
+        Fact.LOST: Phase.CLOSED,
+    },
+    Phase.LIVE: {
+        Fact.DATA: Phase.LIVE,
+        Fact.DOUBTED: Phase.RECONCILING,
+        Fact.RECONCILED: Phase.LIVE,
+        Fact.EXPIRED: Phase.EXPIRED,
+        Fact.REFUSED: Phase.REFUSED,
+        Fact.CLOSE: Phase.CLOSING,
+        Fact.LOST: Phase.CLOSED,
+    },
+    Phase.EXPIRED: {Fact.DATA: Phase.EXPIRED, Fact.CLOSE: Phase.CLOSING, Fact.LOST: Phase.CLOSED},
+    Phase.REFUSED: {Fact.DATA: Phase.REFUSED, Fact.CLOSE: Phase.CLOSING, Fact.LOST: Phase.CLOSED},
     # What was read before the close is still handled.
     Phase.CLOSING: {Fact.CLOSE: Phase.CLOSING, Fact.DATA: Phase.CLOSING, Fact.LOST: Phase.CLOSED},
     Phase.CLOSED: {Fact.CLOSE: Phase.CLOSED, Fact.DATA: Phase.CLOSED, Fact.LOST: Phase.CLOSED},
@@ -74,6 +111,10 @@ STATES: Mapping[Phase, ConnectionState] = {
     Phase.AUTHENTICATING: ConnectionState.CONNECTED,
     Phase.SUBSCRIBING: ConnectionState.CONNECTED,
     Phase.FLOWING: ConnectionState.CONNECTED,
+    Phase.RECONCILING: ConnectionState.CONNECTED,
+    Phase.LIVE: ConnectionState.CONNECTED,
+    Phase.EXPIRED: ConnectionState.DISCONNECTED,
+    Phase.REFUSED: ConnectionState.DISCONNECTED,
     Phase.CLOSING: ConnectionState.DISCONNECTED,
     Phase.CLOSED: ConnectionState.DISCONNECTED,
 }

@@ -24,6 +24,7 @@ class LossCause(Enum):
     TOO_BIG = "message too big"
     ASLEEP = "this program stood still"
     SILENT = "its streams fell silent"
+    EXPIRED = "its listen key lapsed"
 
 
 class Loss(msgspec.Struct, frozen=True):

@@ -105,6 +105,11 @@ class Switch(Marker):
     def __await__(self) -> Generator[Any, None, SwitchReceipt]:
         return super().__await__()
 
+    @property
+    def parts(self) -> "Sequence[Switch]":
+        """Itself: it is of one lane."""
+        return (self,)
+
     def withdraw(self) -> bool:
         """Take the switch back; False when the lane has passed it already."""
         return self._lane.withdraw(self)
@@ -154,6 +159,11 @@ class Switches(Markers):
 
     def _result(self) -> object:
         return self.receipt
+
+    @property
+    def parts(self) -> Sequence[Switch]:
+        """The switch of each lane."""
+        return self._switches
 
     def withdraw(self) -> bool:
         """Take the switch back in the lanes that have not reached it; False when all have passed it already."""

@@ -1,6 +1,6 @@
 """A venue's frames on their way: one session, the receivers of both architectures, the lanes, and both accounts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from infrastructure.networking.websocket.marker import Marker, Markers, Switch, 
 from infrastructure.networking.websocket.route import Route
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet
 from infrastructure.networking.websocket.strategies.interfaces import MessageHandler
-from infrastructure.networking.websocket.wiring import wire
+from infrastructure.networking.websocket.wiring import Paths, wire
 from infrastructure.session import Session
 from infrastructure.venue import Venue
 
@@ -43,10 +43,12 @@ class Pipeline:
         adapted: bool = False,
         clock: Clock | None = None,
         lane_type: LaneType = Lane,
+        paths: Paths | None = None,
     ) -> None:
         self._clock = clock or Clock()
         self._session = session
-        self._paths = {kind: PathMetrics(kind, self._clock.monotonic_ns) for kind in Architecture}
+        #: What each architecture did; shared by pipelines that are counted together.
+        self._paths = paths or {kind: PathMetrics(kind, self._clock.monotonic_ns) for kind in Architecture}
         if isinstance(handler, SessionHandler):
             if handler.is_attached:
                 raise SettingsError("the handler has a session already; give the feed a handler without one")
@@ -60,6 +62,10 @@ class Pipeline:
         #: What is left of lanes whose connections have come to their end.
         self._ended_frames = total_of(())
         self._ended_raised = 0
+
+    @property
+    def _every_lane(self) -> Sequence[Lane]:
+        return self._lanes
 
     def _add_lane(self, **settings: Any) -> Lane:
         lane = self._lane_type(
@@ -149,9 +155,14 @@ class Pipeline:
         self._last_switch = switches[0] if len(switches) == 1 else Switches(switches)
         return self._last_switch
 
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """One for each connection."""
+        return self._lanes
+
     def drain(self) -> Marker | Markers:
         """Await this to know that everything received so far has been handled."""
-        markers = [lane.drain() for lane in self._lanes]
+        markers = [lane.drain() for lane in self._every_lane]
         return markers[0] if len(markers) == 1 else Markers(markers)
 
 

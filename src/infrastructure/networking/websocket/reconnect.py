@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from infrastructure.errors import ConnectFailed, GaveUp, HandshakeDeferred
+from infrastructure.errors import GaveUp, HandshakeDeferred, RequestFailed, TickrailError
 from infrastructure.networking.websocket.link import Loss
 from infrastructure.networking.websocket.settings import ReconnectSettings
 
@@ -30,7 +30,7 @@ class Again(msgspec.Struct, frozen=True):
 class GiveUp(msgspec.Struct, frozen=True):
     """Do not connect again; ``error`` is for whoever waits."""
 
-    error: ConnectFailed | GaveUp
+    error: TickrailError
 
 
 def delays(settings: ReconnectSettings, chance: random.Random) -> Iterator[float]:
@@ -65,7 +65,7 @@ class Reconnection:
         """The first good data of a connection came; an open socket or an accepted handshake is none."""
         self._flowing_since_s = at_s
 
-    def failed(self, failure: Loss | ConnectFailed, at_s: float) -> Again | GiveUp:
+    def failed(self, failure: Loss | TickrailError, at_s: float) -> Again | GiveUp:
         """Say what follows ``failure``, an end that nobody asked for; ``at_s`` never runs backwards."""
         settings = self._settings
         code = failure.code if isinstance(failure, Loss) else None
@@ -78,13 +78,13 @@ class Reconnection:
         while at_s - self._failures[0] > settings.window_s:
             self._failures.popleft()
 
-        if isinstance(failure, ConnectFailed) and not failure.is_retryable:
+        if isinstance(failure, TickrailError) and not failure.is_retryable:
             return GiveUp(failure)
         if len(self._failures) > settings.max_restarts:
             return self._give_up(f"{len(self._failures)} failures within {settings.window_s:g} s", failure)
         if settings.max_attempts is not None and self._in_a_row >= settings.max_attempts:
             return self._give_up(f"{self._in_a_row} attempts in a row without data", failure)
-        if isinstance(failure, HandshakeDeferred):
+        if isinstance(failure, HandshakeDeferred | RequestFailed):
             # A time of 0 names none.
             if failure.retry_after_s:
                 return self._again_after(failure.retry_after_s)
@@ -97,5 +97,5 @@ class Reconnection:
     def _again_after(self, wait_s: float) -> Again:
         return Again(wait_s * (1.0 + self._chance.uniform(0.0, JITTER_UP)))
 
-    def _give_up(self, count: str, failure: Loss | ConnectFailed) -> GiveUp:
+    def _give_up(self, count: str, failure: Loss | TickrailError) -> GiveUp:
         return GiveUp(GaveUp(self._venue, f"{count}, the last: {failure}"))

@@ -120,6 +120,8 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
     close_deadline_s: Seconds = 5.0
     #: Frames that may wait in the lane before reading pauses.
     high_water: Count = 8192
+    #: How often the venue's list of an account's fills is held against what its stream has brought.
+    account_check_s: Seconds = 60.0
     snapshots_per_minute: Annotated[float, Meta(gt=0, le=6000, title="a number")] = 600.0
 
     @property

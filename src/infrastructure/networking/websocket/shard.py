@@ -106,6 +106,7 @@ class Shard:
             self._asking,
             partial(common.limiter.turn, self._requests_key),
             common.next_id,
+            self._now_s,
             lambda error, channel: self.report("unanswered", str(error), channel),
         )
         self.repairs = Repairs(self._venue, common.rest, self.in_lane, self.subscriber, settings.subscribe_timeout_s, common.chance)
@@ -134,7 +135,8 @@ class Shard:
 
     def in_lane(self, action: Callable[..., Sequence[Emission]], *arguments: object) -> Marker:
         """Run a method of the session between two frames."""
-        return self.lane.call(action.__name__, partial(action, self._common.session, *arguments))
+        # By its name: the session may have one of its own.
+        return self.lane.call(action.__name__, partial(getattr(self._common.session, action.__name__), *arguments))
 
     def report(self, kind: str, text: str, channel: str | None = None) -> None:
         """Tell the user of something that failed."""
@@ -172,12 +174,15 @@ class Shard:
         loop = asyncio.get_running_loop()
         while True:
             self._tell(ConnectionState.RECONNECTING if self.opened.done() else ConnectionState.CONNECTING)
-            failure = await self._live()
+            try:
+                failure = await self._live()
+            except TickrailError as error:
+                failure = error
             if isinstance(failure, HandshakeDeferred) and failure.retry_after_s:
                 self._common.limiter.defer(self._common.connect_key, failure.retry_after_s)
             if not self.opened.done() and self._may_fail_first:
                 # Trying again is for streams that have run; whoever opens one is told at once.
-                self._give_up(failure if isinstance(failure, ConnectFailed) else GaveUp(self._venue.name, str(failure)))
+                self._give_up(failure if isinstance(failure, TickrailError) else GaveUp(self._venue.name, str(failure)))
                 return
             decision = self._reconnection.failed(failure, loop.time())
             if not isinstance(decision, GiveUp) and self._is_foreign:
@@ -195,8 +200,8 @@ class Shard:
                 self.connection.abort()
             self._give_up(error if isinstance(error, TickrailError) else GaveUp(self._venue.name, f"{type(error).__name__}: {error}"))
 
-    async def _live(self) -> Loss | ConnectFailed:
-        """One connection, from the attempt to its end."""
+    async def _live(self) -> Loss | TickrailError:
+        """One connection, from the attempt to its end; what keeps it from opening is returned, or raised."""
         common = self._common
         await common.limiter.turn(common.connect_key)
         self.connection = connection = Connection(self._venue.name)
@@ -205,7 +210,7 @@ class Shard:
         context = await run_foreign(self.report, "connection context", strategy.create_connection_context)
         if context is None:
             return ConnectFailed(self._venue.name, "the connection strategy gave no connection context")
-        url = common.settings.websocket_url or context.url
+        url = await self._address(common.settings.websocket_url or context.url)
         handled = self.lane.delivered
         try:
             await connection.open(
@@ -238,9 +243,7 @@ class Shard:
                 self.opened.set_result(None)
             await common.symbols_are_known.wait()
             if connection.is_open:
-                connection.learn(Fact.ASKED)
-                await run_foreign(self.report, "subscription messages", self.subscriber.ask)
-                self.has_asked.set()
+                await self._ask(connection)
             loss = await connection.end()
         finally:
             heartbeat.cancel()
@@ -253,6 +256,20 @@ class Shard:
         if flowing_at is not None:
             self._reconnection.data_flows(flowing_at)
         return loss
+
+    async def _address(self, url: str) -> str:
+        """Where the next connection goes to, given the address of the settings or the strategies; may raise what keeps it from opening."""
+        return url
+
+    async def _ask(self, connection: Connection) -> None:
+        """The connection is open: ask for what is wanted."""
+        connection.learn(Fact.ASKED)
+        await run_foreign(self.report, "subscription messages", self.subscriber.ask)
+        self.has_asked.set()
+
+    def _now_s(self) -> int:
+        """The time that requests are dated with."""
+        return self._common.clock.now_ns() // 1_000_000_000
 
     def _lost(self, loss: Loss) -> list[Emission]:
         """In the lane, after the last frame of the connection."""
@@ -282,7 +299,7 @@ class Shard:
             if connection.is_open:
                 await run_foreign(self.report, "heartbeat", self._strategies.connection_strategy.handle_heartbeat)
 
-    async def _allowed(self, again: Again, failure: Loss | ConnectFailed) -> Again | GiveUp:
+    async def _allowed(self, again: Again, failure: Loss | TickrailError) -> Again | GiveUp:
         """``again``, unless the customer's strategy is against it; one that raises has no opinion."""
         strategy, error = self._strategies.connection_strategy, ConnectionError(str(failure))
         if await run_foreign(self.report, "should_reconnect", strategy.should_reconnect, error) in (True, None):

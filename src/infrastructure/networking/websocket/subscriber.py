@@ -1,7 +1,6 @@
 """Asks a venue for streams over whatever connection is open, and tells whoever waits what became of it."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
@@ -35,8 +34,8 @@ class Subscriber:
     """The subscriptions of one connection, and of those that come after it: sent, answered and waited for.
 
     With a ``foreign`` strategy its messages are sent; they are not numbered, and their answers are its own affair, so nobody waits for
-    them. ``connection`` gives the present connection, ``turn`` is awaited before each message; ``tell`` is handed what nobody may be
-    waiting for: error and channel.
+    them. ``connection`` gives the present connection, ``turn`` is awaited before each message, ``now_s`` dates it; ``tell`` is handed what
+    nobody may be waiting for: error and channel.
     """
 
     def __init__(
@@ -47,6 +46,7 @@ class Subscriber:
         connection: Callable[[], Connection | None],
         turn: Callable[[], Awaitable[None]],
         next_id: RequestIds,
+        now_s: Callable[[], int],
         tell: Callable[[TickrailError, str], None],
     ) -> None:
         self._venue = venue
@@ -55,6 +55,7 @@ class Subscriber:
         self._connection = connection
         self._turn = turn
         self._next_id = next_id
+        self._now_s = now_s
         self._tell = tell
         self._subscriptions = Subscriptions(venue.name, timeout_s, venue.limits.streams_per_request)
         #: Held by whoever sends: what one has not come to yet, another must not send as well.
@@ -210,7 +211,7 @@ class Subscriber:
     async def _request(self, action: SubscriptionAction, channel: str, symbols: Sequence[str]) -> None:
         """Send it, if there is a connection; otherwise the next one asks for all that is wanted then."""
         if self._foreign is None:
-            for request in self._venue.codec.subscription_requests(action.value, channel, symbols, int(time.time()), self._next_id):
+            for request in self._venue.codec.subscription_requests(action.value, channel, symbols, self._now_s(), self._next_id):
                 await self._send([request.message], request)
             self._check_later()
             return

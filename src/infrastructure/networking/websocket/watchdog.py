@@ -22,7 +22,11 @@ class Watched(Protocol):
 
     @property
     def shards(self) -> Sequence[Shard]:
-        """The connections, in the order in which they were begun."""
+        """The connections of public streams, in the order in which they were begun."""
+
+    @property
+    def every_shard(self) -> Sequence[Shard]:
+        """Those of an account as well."""
 
     def carrier(self, channel: str, symbol: str) -> Shard | None:
         """The connection of a stream whose channel is named without its option."""
@@ -68,11 +72,11 @@ class Watchdog:
         slept_ns = self._sleep.observe(self._clock.elapsed_ns())
         if slept_ns is None:
             return True
-        for shard in self._owner.shards:
+        for shard in self._owner.every_shard:
             if shard.connection is not None:
                 shard.connection.abort(LossCause.ASLEEP)
         # At once: whatever else runs before the connections have ended must not find a book that it may believe.
-        for shard in self._owner.shards:
+        for shard in self._owner.every_shard:
             shard.wake()
         self._owner.report("asleep", f"this program stood still for {slept_ns / 1e9:.1f} s; every connection is opened anew")
         return False

@@ -10,6 +10,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
+from infrastructure.account import Account
 
 from infrastructure.book_sync import Request
 from infrastructure.clock import Clock
@@ -24,13 +25,15 @@ from infrastructure.errors import (
     TickrailError,
     UnknownSymbol,
 )
-from infrastructure.events import Architecture
+from infrastructure.events import Architecture, MessageType
 from infrastructure.instruments import Instrument
 from infrastructure.limits import Limiter
+from infrastructure.metrics import Accounting
 from infrastructure.networking.address import shown
 from infrastructure.networking.http import Rest
 from infrastructure.networking.websocket import transport
-from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PublicWebSocketHandler
+from infrastructure.networking.websocket.account_streams import AccountStreams
+from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.link import Connect, Loss, RestInterface
 from infrastructure.networking.websocket.marker import Marker, Switch, Switches, SwitchReceipt
@@ -49,6 +52,9 @@ from infrastructure.venue import Acknowledgement, Rate, Venue, check_symbol
 SNAPSHOT_BURST, CONNECT_BURST = 5, 5
 #: An instrument list is read again for a symbol that it does not have, but not more often than this.
 LIST_AGE_S = 60.0
+
+#: What a switch may be of.
+SCOPES = ("all", "public", "private")
 
 #: Of several connections the manager is in the first of these states that one of them is in.
 _WORST_FIRST = (
@@ -74,9 +80,10 @@ class WebSocketManager(Pipeline):
     ``config`` is an ExchangeSettings, as ``exchange_settings(...)`` makes them. Called as before, with ``strategies``, a
     ``message_handler`` and a ``connection_handler``, frames go to that strategy set over one connection; of its connection strategy the
     context, the policy and the classification are read, ``authenticate`` and ``handle_heartbeat`` run with ``websocket`` set to an object
-    that has ``send`` and ``state``, and its ``connect`` is never called. ``manager_config`` replaces single settings. ``handler`` takes the
-    frames of the direct architecture. ``architecture`` and ``use_direct_handling`` say the same; without either, a strategy set that was
-    given is used, else what the settings say. Managers that are given the same ``limiter`` share the limits of the hosts they share.
+    that has ``send`` and ``state``, and its ``connect`` is never called. ``manager_config`` replaces single settings. ``handler`` takes
+    the frames of the direct architecture, ``private_handler`` those of the account whose credentials the settings hold. ``architecture``
+    and ``use_direct_handling`` say the same; without either, a strategy set that was given is used, else what the settings say. Managers
+    that are given the same ``limiter`` share the limits of the hosts they share.
 
     ``connect``, ``rest``, ``clock`` and ``chance`` can be given for tests.
     """
@@ -90,6 +97,7 @@ class WebSocketManager(Pipeline):
         manager_config: Mapping[str, Any] | None = None,
         *,
         handler: BaseWebSocketClient | None = None,
+        private_handler: PrivateWebSocketHandler | None = None,
         architecture: Architecture | str | None = None,
         use_direct_handling: bool | None = None,
         adapted: bool = False,
@@ -109,6 +117,7 @@ class WebSocketManager(Pipeline):
         self._foreign = strategies
         #: Whether frames go past the session, and with them the answers to subscriptions.
         self._is_opaque = strategies is not None or message_handler is not None
+        self._is_adapted = adapted
         self._ssl_context = ssl_context
         self._connect = connect
         self._chance = chance or random.Random()
@@ -144,6 +153,7 @@ class WebSocketManager(Pipeline):
             lane_type=lane_type,
         )
         self._add_lane(high_water=settings.high_water, worked=self._watchdog.worked)
+        self._private = self._account_streams_of(venue, private_handler)
 
     def __repr__(self) -> str:
         held = f"connections={len(self._shards)} " + " ".join(f"{stage.value}={self._stages[stage]}" for stage in Stage)
@@ -192,16 +202,28 @@ class WebSocketManager(Pipeline):
         """How long ago the frame that is handled next was received; 0 when none waits. Of several connections, the longest."""
         return max((lane.lag_ns for lane in self._lanes), default=0)
 
+    @property
+    def account(self) -> Account:
+        """What is known of the account; it can be read while it is LIVE. Raises SettingsError without credentials."""
+        return self._with_account("account").account
+
+    @property
+    def accounting(self) -> Accounting:
+        """Where every frame and every event is, at this moment: public and private."""
+        public = super().accounting
+        return public if self._private is None else public.with_those_of(self._private.accounting)
+
     def is_connected(self) -> bool:
         """Whether every connection is open."""
-        return bool(self._shards) and all(shard.is_connected for shard in self._shards)
+        return bool(self.every_shard) and all(shard.is_connected for shard in self.every_shard)
 
     async def initialize(
         self, symbols: Collection[str] | None = None, default_channels: Sequence[str] | None = None, *, partial_streams: bool = False
     ) -> None:
         """Connect and subscribe ``symbols`` to ``default_channels``, those of the settings if not given; returns when all is acknowledged.
 
-        Raises what keeps the first connection from opening (ConnectFailed) or the instrument list from being read (RequestFailed). Streams
+        Raises what keeps the first connection from opening (ConnectFailed) or the instrument list from being read (RequestFailed), and
+        AuthenticationFailed where the venue does not take the credentials; with them it returns once the account is live. Streams
         that cannot be had raise UnknownSymbol, SubscriptionRefused with the venue's words, or SubscriptionUnanswered, after all others have
         been subscribed: whoever catches it goes on with those. With ``partial_streams`` it is told as an error event,
         unless nothing is left.
@@ -231,7 +253,13 @@ class WebSocketManager(Pipeline):
             self._watchdog.worked,
         )
         self._watchdog.start()
-        opened = self._add_shard(may_fail_first=True).opened
+        if keys or self._private is None:
+            opened = self._add_shard(may_fail_first=True).opened
+        else:
+            opened = asyncio.get_running_loop().create_future()
+            opened.set_result(None)  # An account alone needs no connection beside its own.
+        if self._private is not None:
+            self._private.start(self._common, lambda: {symbol for _, symbol in self._wanted_now()} | set(self.settings.symbols))
         listing = asyncio.get_running_loop().create_task(self._list_instruments())
         listing.add_done_callback(retrieved)
         try:
@@ -241,6 +269,8 @@ class WebSocketManager(Pipeline):
             listing.cancel()
         try:
             await self._subscribe(keys)
+            if self._private is not None:
+                await self._private.is_live()
         except (UnknownSymbol, SubscriptionRefused, SubscriptionUnanswered) as error:
             stages = self._stages
             if not partial_streams or not (stages[Stage.ACKNOWLEDGED] or stages[Stage.FLOWING]):
@@ -271,15 +301,20 @@ class WebSocketManager(Pipeline):
         connection.send_text(encoded(message))
 
     def switch(self, architecture: Architecture | str, scope: str = "all") -> Switch | Switches:
-        """Hand all later frames to ``architecture``; awaiting what this returns gives the receipt. ``scope``: ``all`` or ``public``.
+        """Hand all later frames to ``architecture``; awaiting what this returns gives the receipt.
 
-        Inside a callback it may be called but not awaited.
+        ``scope``: ``all``, or the ``public`` or ``private`` streams alone. Inside a callback it may be called but not awaited.
         """
-        if scope not in ("all", "public"):
-            raise SettingsError(f"unknown scope {scope!r}; this manager has public streams only: all, public")
-        marker = super().switch(architecture)
-        self.settings = _replaced(self.settings, {"architecture": architecture_named(architecture)})
-        return marker
+        if scope not in SCOPES:
+            raise SettingsError(f"unknown scope {scope!r}; known: {', '.join(SCOPES)}")
+        named = architecture_named(architecture)
+        if scope == "private":
+            return self._with_account("switch() of private streams").switch(named)
+        marker = super().switch(named)
+        self.settings = _replaced(self.settings, {"architecture": named})
+        if scope == "public" or self._private is None:
+            return marker
+        return Switches([*marker.parts, *self._private.switch(named).parts])
 
     async def apply(self, settings: ExchangeSettings) -> Applied:
         """Go over to ``settings`` on the live connections: streams first, then the architecture. All of it, or an error and nothing.
@@ -310,7 +345,7 @@ class WebSocketManager(Pipeline):
             await self._end_quietly(ended)
             self._channels = channels
             # Asked for in any case: a switch that was asked for before may not have been reached, or may have been withdrawn.
-            receipt = await super().switch(settings.architecture)
+            receipt = await self.switch(settings.architecture)
             self.settings = settings
             return Applied(tuple(added), tuple(ended), receipt if receipt.changed else None)
 
@@ -357,13 +392,13 @@ class WebSocketManager(Pipeline):
         cancellation at the deadline is waited for a second more. Inside a callback it may be called but not awaited.
         """
         if self._closing is None:
-            handled = [lane.close() for lane in self._lanes]
+            handled = [lane.close() for lane in self._every_lane]
             self._closing = asyncio.get_running_loop().create_task(self._close(handled))
         return ManagerClosing(self._closing, self._is_inside)
 
     def shard_changed(self) -> None:
         """A connection is in another state."""
-        states = {shard.state for shard in self._shards}
+        states = {shard.state for shard in self.every_shard}
         self._tell(next(state for state in _WORST_FIRST if state in states))
 
     def shard_gave_up(self, error: TickrailError) -> None:
@@ -381,6 +416,12 @@ class WebSocketManager(Pipeline):
                     shard.connection.abort()
         self._gave_up.set()
 
+    def account_gave_up(self, error: TickrailError) -> None:
+        """The account's streams are not tried again. The public ones, if there are any, go on without."""
+        self.report("account", str(error))
+        if not self._shards:
+            self.shard_gave_up(error)
+
     def streams_of(self, shard: Shard) -> set[Key] | None:
         """What is lost with the connection of ``shard``; None: everything, because there is no other."""
         return None if len(self._shards) == 1 else shard.streams
@@ -389,6 +430,11 @@ class WebSocketManager(Pipeline):
     def shards(self) -> Sequence[Shard]:
         """The connections, in the order in which they were begun. For what looks after them."""
         return self._shards
+
+    @property
+    def every_shard(self) -> Sequence[Shard]:
+        """The connections of public streams, and those of the account."""
+        return self._shards if self._private is None else [*self._shards, *self._private.shards]
 
     def carrier(self, channel: str, symbol: str) -> Shard | None:
         """The connection of a stream whose channel is named without its option."""
@@ -440,7 +486,8 @@ class WebSocketManager(Pipeline):
             await asyncio.gather(*(shard.subscriber.ask() for shard in shards))
         else:
             self._common.symbols_are_known.set()  # The connections wait for it, and ask themselves.
-            await self._shards[0].has_asked.wait()
+            if self._shards:
+                await self._shards[0].has_asked.wait()
         await answers(waiters)
         if unknown is not None:
             raise unknown
@@ -594,7 +641,9 @@ class WebSocketManager(Pipeline):
         self._watchdog.stop()
         for shard in self._shards:
             shard.stop(NotConnected(self.venue.name))
-        connections = [shard.connection for shard in self._shards if shard.connection is not None]
+        if self._private is not None:
+            self._private.stop(NotConnected(self.venue.name))
+        connections = [shard.connection for shard in self.every_shard if shard.connection is not None]
         await self._rest.close()
         try:
             async with asyncio.timeout_at(deadline):
@@ -607,8 +656,8 @@ class WebSocketManager(Pipeline):
         except TimeoutError:
             for connection in connections:
                 connection.abort()
-            await asyncio.gather(*(lane.abort() for lane in self._lanes))
-        for shard in self._shards:
+            await asyncio.gather(*(lane.abort() for lane in self._every_lane))
+        for shard in self.every_shard:
             shard.forget()
         self._tell(ConnectionState.CLOSED)
         self._gave_up.set()
@@ -638,7 +687,37 @@ class WebSocketManager(Pipeline):
 
     def _is_inside(self) -> bool:
         """Whether the code that asks runs inside a callback of one of the lanes' tasks."""
-        return any(lane.is_current_task() for lane in self._lanes)
+        return any(lane.is_current_task() for lane in self._every_lane)
+
+    @property
+    def _every_lane(self) -> Sequence[Lane]:
+        return self._lanes if self._private is None else [*self._lanes, *self._private.lanes]
+
+    def _with_account(self, what: str) -> AccountStreams:
+        if self._private is None:
+            raise SettingsError(f"{what} needs credentials in the settings")
+        return self._private
+
+    def _account_streams_of(self, venue: Venue, handler: PrivateWebSocketHandler | None) -> AccountStreams | None:
+        settings = self.settings
+        if settings.credentials is None:
+            if handler is not None:
+                raise SettingsError("a private_handler needs credentials in the settings")
+            return None
+        described = venue.of_account(settings.credentials)
+        return AccountStreams(
+            described,
+            [described.channel_named(name) for name in settings.private_channels] or list(_first_of_each_kind(described)),
+            self,
+            settings.architecture,
+            handler=handler or PrivateWebSocketHandler(),
+            paths=self._paths,
+            adapted=self._is_adapted,
+            clock=self._clock,
+            lane_type=self._lane_type,
+            high_water=settings.high_water,
+            worked=self._watchdog.worked,
+        )
 
     def _require_begun(self, what: str) -> None:
         if self._is_inside():
@@ -647,6 +726,14 @@ class WebSocketManager(Pipeline):
             raise self.failure
         if self._common is None or self._closing is not None:
             raise SettingsError("call initialize() first" if self._closing is None else "the manager is closed")
+
+
+def _first_of_each_kind(venue: Venue) -> list[str]:
+    """The channels that are wanted of an account unless others are named."""
+    firsts: dict[MessageType, str] = {}
+    for channel, kind in venue.channels.items():
+        firsts.setdefault(kind, channel)
+    return list(firsts.values())
 
 
 class ManagerClosing:

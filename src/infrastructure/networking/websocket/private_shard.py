@@ -1,0 +1,237 @@
+"""The connection of an account and those that come after it: key, subscriptions, reconciliation, doubt."""
+
+import asyncio
+from collections.abc import Sequence
+
+from infrastructure.private_session import PrivateSession
+
+from infrastructure.account_api import RefusalKind
+from infrastructure.errors import (
+    AuthenticationFailed,
+    KeyExpired,
+    RequestFailed,
+    SubscriptionRefused,
+    TickrailError,
+)
+from infrastructure.events import AccountState
+from infrastructure.networking.address import with_query
+from infrastructure.networking.websocket.access import Access, ListenKey
+from infrastructure.networking.websocket.connection import Connection, Fact, Phase
+from infrastructure.networking.websocket.lane import Lane
+from infrastructure.networking.websocket.link import Loss, LossCause
+from infrastructure.networking.websocket.reconciler import Reconciler
+from infrastructure.networking.websocket.shard import Common, Owner, Shard, retrieved
+from infrastructure.networking.websocket.strategies import strategy_set
+from infrastructure.networking.websocket.subscriber import answers
+from infrastructure.session import Emission
+from infrastructure.venue import ALL
+
+#: In which of its phases a connection of an account may be asked for streams.
+_ASKING = (Phase.AUTHENTICATING, Phase.RECONCILING, Phase.LIVE)
+#: A fill that REST knows and the stream has not brought after so long is taken for missed.
+GRACE_S = 5.0
+
+
+class PrivateShard(Shard):
+    """All private channels of an account, over one connection.
+
+    What the venue agreed to is not published before the account has been reconciled. Bad credentials are an end; a lapsed key leads to a
+    new one. While it is live, the venue's list of fills is held against what has come, each ``account_check_s``.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        common: Common,
+        owner: Owner,
+        lane: Lane,
+        session: PrivateSession,
+        channels: Sequence[str],
+        access: Access,
+        reconciler: Reconciler,
+        key: ListenKey | None,
+        key_name: str = "",
+    ) -> None:
+        self._session = session
+        self._access = access
+        self._reconciler = reconciler
+        self._key = key
+        self._key_name = key_name
+        self._streams = [(channel, ALL) for channel in channels]
+        self._failure: TickrailError | None = None
+        self._is_doubted = asyncio.Event()
+        #: Done when the account is live for the first time.
+        self.lived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lived.add_done_callback(retrieved)
+        super().__init__(number, common, owner, strategy_set(session.venue), lane)
+
+    def doubt(self) -> None:
+        """Something of the account may be missing though the connection lives: it is reconciled again."""
+        self._is_doubted.set()
+
+    async def expire(self, error: KeyExpired) -> None:
+        """The key of the connection has lapsed: the next one gets another."""
+        connection = self.connection
+        if connection is not None and connection.phase in _ASKING:
+            self._failure = error
+            connection.learn(Fact.EXPIRED)
+            connection.abort(LossCause.EXPIRED)
+
+    def stop(self, error: TickrailError) -> None:
+        """As Shard.stop."""
+        super().stop(error)
+        if not self.lived.done():
+            self.lived.set_exception(error)
+
+    async def _live(self) -> Loss | TickrailError:
+        self._failure = None
+        loss = await super()._live()
+        return self._failure or loss
+
+    async def _address(self, url: str) -> str:
+        await self._access.identify()
+        if self._key is None:
+            return url
+        key = await self._key.get()
+        return with_query(url, self._key_name, key.reveal())
+
+    async def _ask(self, connection: Connection) -> None:
+        """Subscribe, reconcile, and stay with it until the connection ends."""
+        following = asyncio.create_task(self._follow(connection))
+        end = asyncio.create_task(connection.end())
+        try:
+            await asyncio.wait([following, end], return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+        except TickrailError as error:
+            self._failure = error
+            if isinstance(error, AuthenticationFailed) and connection.is_open:
+                connection.learn(Fact.REFUSED)
+            elif isinstance(error, KeyExpired):
+                if connection.is_open:
+                    connection.learn(Fact.EXPIRED)
+                if self._key is not None:
+                    self._key.drop()
+            await connection.close()
+        finally:
+            following.cancel()
+            end.cancel()
+
+    async def _follow(self, connection: Connection) -> None:
+        connection.learn(Fact.LOGIN)
+        is_joining = self._session.account.state is AccountState.LIVE
+        if not is_joining:
+            self.in_lane(PrivateSession.begin)
+        await self._subscribe()
+        connection.learn(Fact.CONFIRMED)
+        self._reconciler.begin()
+        self.has_asked.set()
+        if is_joining:
+            connection.learn(Fact.RECONCILED)
+        else:
+            self.in_lane(PrivateSession.confirm)
+            await self._reconcile(connection)
+        while True:
+            try:
+                async with asyncio.timeout(self._common.settings.account_check_s):
+                    await self._is_doubted.wait()
+            except TimeoutError:
+                await self._check()
+            else:
+                connection.learn(Fact.DOUBTED)
+                self._reconciler.interrupted()
+                if self._session.account.state is AccountState.OFFLINE:
+                    # Another connection has ended, whose place this one takes.
+                    self.in_lane(PrivateSession.begin)
+                    self.in_lane(PrivateSession.confirm)
+                await self._reconcile(connection)
+
+    async def _subscribe(self) -> None:
+        """Ask for every channel, and wait until the venue has agreed to all."""
+        try:
+            await self._agreed()
+        except SubscriptionRefused as refusal:
+            if self._access.judged(refusal.words, refusal.code) is not RefusalKind.CLOCK:
+                raise self._meant(refusal) from None
+            await self._access.measure()
+            try:
+                await self._agreed()
+            except SubscriptionRefused as again:
+                raise self._meant(again) from None
+
+    async def _agreed(self) -> None:
+        waiters = self.subscriber.want(self._streams)
+        await self.subscriber.ask()
+        await answers(waiters)
+
+    def _meant(self, refusal: SubscriptionRefused) -> TickrailError:
+        kind = self._access.judged(refusal.words, refusal.code)
+        if kind is RefusalKind.KEY:
+            return KeyExpired(self._venue.name, refusal.words)
+        if kind is RefusalKind.OTHER:
+            return refusal
+        return AuthenticationFailed(self._venue.name, refusal.words, refusal.code)
+
+    async def _reconcile(self, connection: Connection) -> None:
+        """Ask until it is answered; then nothing is missing, and the account is live."""
+        chance, bound_s = self._common.chance, 1.0
+        while True:
+            self._is_doubted.clear()
+            try:
+                snapshot = await self._reconciler.snapshot()
+            except RequestFailed as error:
+                self.report("reconcile", str(error))
+                await asyncio.sleep(error.retry_after_s or chance.uniform(0.0, bound_s))
+                bound_s = min(2 * bound_s, self._common.reconnect.max_delay_s)
+                continue
+            await self.in_lane(PrivateSession.reconcile, snapshot)
+            if not self._is_doubted.is_set():
+                break
+        self._reconciler.done()
+        connection.learn(Fact.RECONCILED)
+        connection.learn(Fact.DATA)
+        if not self.lived.done():
+            self.lived.set_result(None)
+
+    async def _check(self) -> None:
+        """Hold the venue's list of fills against what came; a stream that has missed one, without a cut, is mute."""
+        since_ms = self._access.now_ms() - round(1000 * (self._common.settings.account_check_s + GRACE_S))
+        try:
+            for wait_s in (GRACE_S, 0.0):
+                missed = [fill for fill in await self._reconciler.fills_since(since_ms) if not self._session.account.has_told(fill)]
+                if not missed:
+                    return
+                await asyncio.sleep(wait_s)
+        except RequestFailed as error:
+            self.report("check", str(error))
+            return
+        self.report("mute", f"the venue knows of {len(missed)} fills that its stream has not brought")
+        if self._key is not None:
+            self._key.drop()  # A key that lapsed in silence looks like this.
+        if self.connection is not None:
+            self.connection.abort(LossCause.SILENT)
+
+    def _lost(self, loss: Loss) -> list[Emission]:
+        session, failure = self._session, self._failure
+        self._reconciler.interrupted()
+        self.subscriber.disconnected()
+        events = session.report("disconnected", str(loss), code=None if loss.code is None else str(loss.code))
+        if isinstance(failure, KeyExpired):
+            return [*events, *session.report("key expired", str(failure)), *session.expire(str(failure))]
+        if isinstance(failure, AuthenticationFailed):
+            return [*events, *session.refuse(str(failure))]
+        return [*events, *session.disconnect()]
+
+    def _give_up(self, error: TickrailError) -> None:
+        super()._give_up(error)
+        if isinstance(error, AuthenticationFailed) and self._session.account.state is not AccountState.REFUSED:
+            self.in_lane(PrivateSession.refuse, str(error))
+        if not self.lived.done():
+            self.lived.set_exception(error)
+
+    def _asking(self) -> Connection | None:
+        connection = self.connection
+        return connection if connection is not None and connection.phase in _ASKING else None
+
+    def _now_s(self) -> int:
+        return self._access.now_ms() // 1000

@@ -1,0 +1,119 @@
+"""Asks a venue what an account is, and what happened to it while nobody listened."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+
+import msgspec
+from infrastructure.account import AccountSnapshot
+from infrastructure.private_session import PrivateSession
+
+from infrastructure.account_api import AccountCall, Part
+from infrastructure.errors import DecodeError, RequestFailed
+from infrastructure.events import BalanceUpdate, Fill, OrderStatus, OrderUpdate, PositionUpdate
+from infrastructure.networking.websocket.access import Access
+from infrastructure.venue import PrivateCodec
+
+#: Fills are asked for from so long before the last sign of life: clocks differ, and a venue's list may lag behind its stream.
+MARGIN_MS = 60_000
+#: The native status of an order that was open, and of which the venue has no more to say.
+FORGOTTEN = "not known any more"
+#: Requests for single orders that are under way at once.
+AT_ONCE = 4
+
+_Found = OrderUpdate | Fill | BalanceUpdate | PositionUpdate
+
+
+class Reconciler:
+    """The REST side of one account, over as many connections as come one after the other.
+
+    ``symbols`` gives those that the user named: with those of known orders and fills they are what fills are asked for, where a venue
+    wants that said.
+    """
+
+    def __init__(self, access: Access, session: PrivateSession, codec: PrivateCodec, symbols: Callable[[], Collection[str]]) -> None:
+        self._access = access
+        self._session = session
+        self._codec = codec
+        self._symbols = symbols
+        #: From when on fills may be missing, by the venue's clock; None: none are.
+        self._since_ms: int | None = None
+        self._has_begun = False
+
+    def __repr__(self) -> str:
+        return f"<Reconciler {self._session.venue.name} since_ms={self._since_ms}>"
+
+    def begin(self) -> None:
+        """The venue agreed to send everything. What happened before the first time is not part of the feed."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._session.received_ns = max(self._session.received_ns, self._access.now_ns())
+
+    def interrupted(self) -> None:
+        """From the last sign of life on something may be missing."""
+        if self._has_begun and self._since_ms is None:
+            self._since_ms = self._session.received_ns // 1_000_000 + self._access.offset_ms - MARGIN_MS
+
+    def done(self) -> None:
+        """A snapshot was applied: nothing is missing."""
+        self._since_ms = None
+
+    async def snapshot(self) -> AccountSnapshot:
+        """All of the account, and the fills that may have been missed. Raises AuthenticationFailed or RequestFailed."""
+        account = self._session.account.raw
+        calls = self._codec.account_calls(self._traded(), self._since_ms)
+        found: list[_Found] = []
+        for events in await asyncio.gather(*(self._pages(call) for call in calls)):
+            found += events
+        orders = {(order.symbol, order.order_id): order for order in found if isinstance(order, OrderUpdate)}
+        gone = [order for order in account.orders.values() if (order.symbol, order.order_id) not in orders]
+        for start in range(0, len(gone), AT_ONCE):
+            for order in await asyncio.gather(*(self._ended(order) for order in gone[start : start + AT_ONCE])):
+                orders[order.symbol, order.order_id] = order
+        parts = {call.part for call in calls}
+        return AccountSnapshot(
+            orders=list(orders.values()),
+            fills=_fills(found),
+            balances=[event for event in found if isinstance(event, BalanceUpdate)] if Part.BALANCES in parts else None,
+            positions=[event for event in found if isinstance(event, PositionUpdate)] if Part.POSITIONS in parts else None,
+        )
+
+    async def fills_since(self, since_ms: int) -> list[Fill]:
+        """The venue's list of fills from a time on. Raises as ``snapshot``."""
+        calls = [call for call in self._codec.account_calls(self._traded(), since_ms) if call.part is Part.FILLS]
+        found: list[_Found] = []
+        for events in await asyncio.gather(*(self._pages(call) for call in calls)):
+            found += events
+        return _fills(found)
+
+    def _traded(self) -> list[str]:
+        account = self._session.account.raw
+        known = (event.symbol for event in (*account.orders.values(), *account.fills))
+        return sorted({*self._symbols(), *known})
+
+    async def _pages(self, call: AccountCall | None) -> Sequence[_Found]:
+        found: list[_Found] = []
+        while call is not None:
+            raw = await self._access.ask(call.call)
+            try:
+                answer = self._codec.decode_account(call, raw)
+            except DecodeError as error:
+                raise RequestFailed(call.call.path, str(error)) from None
+            found += answer.events
+            call = answer.following
+        return found
+
+    async def _ended(self, order: OrderUpdate) -> OrderUpdate:
+        """What became of an order that was open and is not in the list any more."""
+        try:
+            for event in await self._pages(self._codec.order_call(order.symbol, order.order_id)):
+                if isinstance(event, OrderUpdate) and event.order_id == order.order_id:
+                    return event
+        except RequestFailed as error:
+            if error.status not in (400, 404):
+                raise
+        # Venues forget orders that ended without a fill.
+        return msgspec.structs.replace(order, status=OrderStatus.CANCELED, native_status=FORGOTTEN, exchange_ns=None)
+
+
+def _fills(found: Sequence[_Found]) -> list[Fill]:
+    return sorted((event for event in found if isinstance(event, Fill)), key=lambda fill: fill.exchange_ns or 0)
