@@ -5,16 +5,18 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 import pytest
 
+from infrastructure.account_api import SignedCall
 from infrastructure.config import exchange_settings
 from infrastructure.errors import SettingsError, SubscriptionRefused, UnknownSymbol
 from infrastructure.events import Trade
 from infrastructure.exchanges import venue_named
 from infrastructure.limits import Limiter
-from infrastructure.networking.http import Rest
+from infrastructure.networking.http import Answer, Rest
 from infrastructure.networking.websocket.fake_transport import FakeRest, FakeTransport, FakeVenue
 from infrastructure.networking.websocket.handlers import PublicWebSocketHandler
 from infrastructure.networking.websocket.link import Loss, LossCause
@@ -113,10 +115,10 @@ class RestInMemory(Rest):
         super().__init__(URLS["rest_url"], limiter=limiter, key="rest", chance=loop.chance, clock=loop.clock)
         self._exchange = exchange
 
-    async def _ask(self, url: str, query: Mapping[str, str], where: str) -> bytes:
+    async def _ask(self, call: SignedCall) -> Answer:
         if self._is_closed:
             raise aiohttp.ClientError("closed")
-        return self._exchange.rest(url.removeprefix(URLS["rest_url"]), query)
+        return Answer(200, self._exchange.rest(call.path, dict(parse_qsl(call.query))))
 
 
 Made = tuple[WebSocketManager, Exchange, frames.Seen, VirtualLoop]

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from infrastructure.errors import DecodeError
 from infrastructure.events import BookTicker, Candle, Liquidation, Side, Ticker, Trade
 from infrastructure.exchanges import VENUES
-from infrastructure.exchanges.gateio.envelope import milliseconds_to_ns, native_pair, unified_pair
-from infrastructure.exchanges.gateio.futures import native_contract, unified_contract
+from infrastructure.exchanges.gateio.envelope import milliseconds_to_ns, native_contract, native_pair, unified_contract, unified_pair
 from infrastructure.venue import BookUpdate, Message, check_symbol
 from tests.harness import futures_frames
 from tests.harness.effort import effort

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from infrastructure.errors import DecodeError
+from infrastructure.errors import DecodeError, UnknownSymbol
 from infrastructure.venue import Acknowledgement, Message, Notice, Pong, Unknown
 
 
@@ -87,6 +87,22 @@ def unified_pair(native: str) -> str:
 def native_pair(symbol: str) -> str:
     """``BTC/USDT`` as ``BTC_USDT``."""
     return symbol.replace("/", "_")
+
+
+def unified_contract(native: str) -> str:
+    """``BTC_USDT`` as ``BTC/USDT:USDT``; what is quoted in USD, on the venue's other sockets, is settled in BTC. Raises DecodeError."""
+    pair = unified_pair(native)
+    _, _, quote = pair.partition("/")
+    return f"{pair}:{'BTC' if quote == 'USD' else quote}"
+
+
+def native_contract(symbol: str) -> str:
+    """``BTC/USDT:USDT`` as ``BTC_USDT``. Raises UnknownSymbol for what is not settled as its quote currency says, such as a spot pair."""
+    pair, _, settle = symbol.partition(":")
+    _, _, quote = pair.partition("/")
+    if not settle or settle != ("BTC" if quote == "USD" else quote):
+        raise UnknownSymbol(symbol, "a contract with its settlement currency, such as BTC/USDT:USDT")
+    return native_pair(pair)
 
 
 def milliseconds_to_ns(text: str) -> int:

@@ -10,16 +10,16 @@ from itertools import groupby
 
 import msgspec
 
-from infrastructure.errors import DecodeError, UnknownSymbol
+from infrastructure.errors import DecodeError
 from infrastructure.events import Liquidation, MessageType, Side, Ticker, Trade
-from infrastructure.exchanges.gateio.envelope import Envelope, native_pair, seconds_to_ns, unified_pair
+from infrastructure.exchanges.gateio.envelope import Envelope, native_contract, seconds_to_ns, unified_contract, unified_pair
+from infrastructure.exchanges.gateio.futures_account import GATEIO_FUTURES_ACCOUNT, NAME, SIZES_WITH_FRACTIONS
 from infrastructure.exchanges.gateio.market import CandleResult, GateioCodec, Number, ObuResult, Reader, book_update, each, one, some
 from infrastructure.exchanges.gateio.sequence import InBand, RestSeeded
 from infrastructure.exchanges.numbers import amount, exact, number
 from infrastructure.instruments import Instrument, InstrumentStatus
 from infrastructure.venue import BookChannel, BookUpdate, Levels, Message, Rate, Repair, Venue, VenueLimits, check_positive
 
-NAME = "gateio_futures"
 SETTLE = "USDT"
 
 
@@ -178,22 +178,6 @@ _decode_stats = msgspec.json.Decoder(list[ContractStatsResult] | ContractStatsRe
 _decode_changes = msgspec.json.Decoder(list[LevelChange], strict=False).decode
 _decode_contracts = msgspec.json.Decoder(list[Contract], strict=False).decode
 _decode_rest_book = msgspec.json.Decoder(RestBook, strict=False).decode
-
-
-def unified_contract(native: str) -> str:
-    """``BTC_USDT`` as ``BTC/USDT:USDT``; what is quoted in USD, on the venue's other sockets, is settled in BTC. Raises DecodeError."""
-    pair = unified_pair(native)
-    _, _, quote = pair.partition("/")
-    return f"{pair}:{'BTC' if quote == 'USD' else quote}"
-
-
-def native_contract(symbol: str) -> str:
-    """``BTC/USDT:USDT`` as ``BTC_USDT``. Raises UnknownSymbol for what is not settled as its quote currency says, such as a spot pair."""
-    pair, _, settle = symbol.partition(":")
-    _, _, quote = pair.partition("/")
-    if not settle or settle != ("BTC" if quote == "USD" else quote):
-        raise UnknownSymbol(symbol, "a contract with its settlement currency, such as BTC/USDT:USDT")
-    return native_pair(pair)
 
 
 def _levels(levels: list[Level]) -> Levels:
@@ -410,8 +394,7 @@ GATEIO_FUTURES = Venue(
     codec=GateioFuturesCodec(),
     websocket_url="wss://fx-ws.gateio.ws/v4/ws/usdt",
     rest_url="https://api.gateio.ws",
-    # Without it sizes are cut to whole contracts: 1.7 arrives as 1.
-    headers={"X-Gate-Size-Decimal": "1"},
+    headers=SIZES_WITH_FRACTIONS,
     channels={
         TRADES: MessageType.TRADE,
         BOOK_TICKER: MessageType.BOOK_TICKER,
@@ -447,4 +430,5 @@ GATEIO_FUTURES = Venue(
     # REST: 200 requests in 10 s for each endpoint and address; connections: 300 for each address, no rate is documented. 150 obu streams
     # on one connection have been seen to work, 200 of book_ticker. https://www.gate.com/docs/developers/apiv4/en/#frequency-limit-rule
     limits=VenueLimits(connects=Rate(10, 1.0), requests=Rate(50, 1.0), rest=Rate(200, 10.0), subscriptions_per_connection=150),
+    private=GATEIO_FUTURES_ACCOUNT,
 )

@@ -122,28 +122,20 @@ def book_update(
 _OTHER_PUSHES = (None, "all")
 
 
-class GateioCodec(ABC):
-    """The wire format of one Gate.io market, public channels. Pure.
+class GateioChannels(ABC):
+    """Channels of one Gate.io market, public or private: dispatch and requests. Pure.
 
-    A market adds what differs: how its channels are read and asked for, its names, and its REST answers.
+    Those who derive from it say how their channels are read and asked for, and what names the market has.
     """
 
     #: The venue, and what its channels begin with.
     name: ClassVar[str]
     prefix: ClassVar[str]
-    #: By channel, where one request is for one name: its payload, of the name and the option, which is empty if the user named none.
-    payloads: ClassVar[Mapping[str, Callable[[str, str], list[str]]]]
-    #: By the name of a level of ``obu``, as in ``ob.BTC_USDT.50``: so many levels a side.
-    depths: ClassVar[Mapping[str, int]] = {level: int(level) for level in ("50", "100", "400")}
 
-    def __init__(self) -> None:
-        self.symbols = Symbols(self.name, self.unified, self.native)
+    def __init__(self, symbols: Symbols | None = None) -> None:
+        self.symbols = symbols or Symbols(self.name, self.unified, self.native)
         self._by_native = self.symbols.by_native
         self._readers = self.readers()
-
-    def fresh(self) -> "GateioCodec":
-        """The same wire format with names of its own."""
-        return type(self)()
 
     @abstractmethod
     def readers(self) -> dict[str, Reader]:
@@ -160,12 +152,16 @@ class GateioCodec(ABC):
         """The native name of a unified symbol, by the market's notation."""
 
     @abstractmethod
-    def rest_book(self, symbol: str, raw: bytes | str) -> BookUpdate:
-        """The book in a REST answer; raises what msgspec raises, or DecodeError."""
+    def asked(self, channel: str, option: str, symbols: Sequence[str]) -> list[tuple[tuple[str, ...], list[str]]]:
+        """The requests that ask for ``symbols``: of each its own of them, and its payload, empty where it has none."""
 
-    @abstractmethod
-    def instruments(self, raw: bytes | str) -> list[Instrument]:
-        """The instruments in a REST answer; raises what msgspec raises, or DecodeError."""
+    def proof(self, channel: str, action: str, now_s: int) -> dict[str, object]:
+        """What a request says of who asks: on a public channel nothing."""
+        return {}
+
+    def answer(self, envelope: Envelope) -> Message:
+        """What a frame without data says."""
+        return control_message(envelope, self.prefix)
 
     def decode(self, raw_message: bytes | str) -> Sequence[Message]:
         """Decode one frame into at least one message, or raise DecodeError and nothing else."""
@@ -174,13 +170,70 @@ class GateioCodec(ABC):
         read = self._readers.get(channel)
         try:
             if read is None or (envelope.event != "update" and envelope.event not in _OTHER_PUSHES):
-                return (control_message(envelope, self.prefix),)
+                return (self.answer(envelope),)
             return read(envelope)
         except DecodeError as error:
             error.channel = channel  # A symbol or a time is read without knowing of which channel it is.
             raise
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise DecodeError(str(error), channel=channel) from None
+
+    def subscription_requests(
+        self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
+    ) -> list[SubscriptionRequest]:
+        """One request for all names, or one for each where the channel wants that. ``id`` must fit in 32 bits.
+
+        ``channel`` may name an option after a colon: ``spot.candlesticks:5m``, ``futures.obu:400``.
+        """
+        name, _, option = channel.partition(":")
+        if name not in self._readers:
+            raise SettingsError(f"unknown channel {name!r}; known: {', '.join(self._readers)}")
+        requests = []
+        for group, payload in self.asked(name, option, symbols):
+            message: dict[str, object] = {"time": now_s, "channel": name, "event": action}
+            if payload:
+                message["payload"] = payload
+            message |= self.proof(name, action, now_s)
+            request = SubscriptionRequest(action, channel, group, message, payload=tuple(payload))
+            if next_id is not None:
+                message["id"] = request.request_id = next_id()
+            requests.append(request)
+        return requests
+
+    def ping_request(self, now_s: int) -> dict[str, object]:
+        """``{"time":1545404023,"channel":"spot.ping"}``, or ``futures.ping``."""
+        return {"time": now_s, "channel": self.prefix + "ping"}
+
+
+class GateioCodec(GateioChannels):
+    """The wire format of one Gate.io market, public channels. Pure.
+
+    A market adds what differs: how its channels are read and asked for, its names, and its REST answers.
+    """
+
+    #: By channel, where one request is for one name: its payload, of the name and the option, which is empty if the user named none.
+    payloads: ClassVar[Mapping[str, Callable[[str, str], list[str]]]]
+    #: By the name of a level of ``obu``, as in ``ob.BTC_USDT.50``: so many levels a side.
+    depths: ClassVar[Mapping[str, int]] = {level: int(level) for level in ("50", "100", "400")}
+
+    def fresh(self) -> "GateioCodec":
+        """The same wire format with names of its own."""
+        return type(self)()
+
+    @abstractmethod
+    def rest_book(self, symbol: str, raw: bytes | str) -> BookUpdate:
+        """The book in a REST answer; raises what msgspec raises, or DecodeError."""
+
+    @abstractmethod
+    def instruments(self, raw: bytes | str) -> list[Instrument]:
+        """The instruments in a REST answer; raises what msgspec raises, or DecodeError."""
+
+    def asked(self, channel: str, option: str, symbols: Sequence[str]) -> list[tuple[tuple[str, ...], list[str]]]:
+        """All names in one request, or each in its own where its channel has a payload of its own form."""
+        payload_of = self.payloads.get(channel)
+        if payload_of is None:
+            return [(tuple(symbols), [self.symbols.native(symbol) for symbol in symbols])]
+        return [((symbol,), payload_of(self.symbols.native(symbol), option)) for symbol in symbols]
 
     def decode_snapshot(self, symbol: str, raw: bytes | str) -> BookUpdate:
         """Decode the REST answer with the whole book of ``symbol``, or raise DecodeError and nothing else."""
@@ -198,33 +251,6 @@ class GateioCodec(ABC):
             return self.instruments(raw)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise DecodeError(f"not a list of instruments: {error}") from None
-
-    def subscription_requests(
-        self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
-    ) -> list[SubscriptionRequest]:
-        """One request for all names, or one for each where the channel wants that. ``id`` must fit in 32 bits.
-
-        ``channel`` may name an option after a colon: ``spot.candlesticks:5m``, ``futures.obu:400``.
-        """
-        name, _, option = channel.partition(":")
-        if name not in self._readers:
-            raise SettingsError(f"unknown channel {name!r}; known: {', '.join(self._readers)}")
-        payload_of = self.payloads.get(name)
-        groups = [tuple(symbols)] if payload_of is None else [(symbol,) for symbol in symbols]
-        requests = []
-        for group in groups:
-            names = [self.symbols.native(symbol) for symbol in group]
-            payload = names if payload_of is None else payload_of(names[0], option)
-            message: dict[str, object] = {"time": now_s, "channel": name, "event": action, "payload": payload}
-            request = SubscriptionRequest(action, channel, group, message, payload=tuple(payload))
-            if next_id is not None:
-                message["id"] = request.request_id = next_id()
-            requests.append(request)
-        return requests
-
-    def ping_request(self, now_s: int) -> dict[str, object]:
-        """``{"time":1545404023,"channel":"spot.ping"}``, or ``futures.ping``."""
-        return {"time": now_s, "channel": self.prefix + "ping"}
 
     def book_tickers(self) -> Reader:
         """The reader of ``book_ticker``."""

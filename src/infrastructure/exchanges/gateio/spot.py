@@ -12,11 +12,10 @@ from infrastructure.events import MessageType, Side, Ticker, Trade
 from infrastructure.exchanges.gateio.envelope import Envelope, milliseconds_to_ns, native_pair, unified_pair
 from infrastructure.exchanges.gateio.market import CandleResult, GateioCodec, ObuResult, Reader, book_update, one
 from infrastructure.exchanges.gateio.sequence import InBand, RestSeeded, WholeBook
+from infrastructure.exchanges.gateio.spot_account import GATEIO_SPOT_ACCOUNT, NAME
 from infrastructure.exchanges.numbers import amount, exact, number
 from infrastructure.instruments import Instrument, InstrumentStatus
 from infrastructure.venue import BookChannel, BookUpdate, Levels, Message, Rate, Repair, Venue, VenueLimits, check_positive
-
-NAME = "gateio_spot"
 
 
 class TradeResult(msgspec.Struct):
@@ -251,4 +250,5 @@ GATEIO_SPOT = Venue(
     # REST: 200 requests in 10 s for each endpoint and address; connections: 300 for each address, no rate is documented. 200 streams on
     # one connection have been seen to work.
     limits=VenueLimits(connects=Rate(10, 1.0), requests=Rate(50, 1.0), rest=Rate(200, 10.0), subscriptions_per_connection=200),
+    private=GATEIO_SPOT_ACCOUNT,
 )

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
+from infrastructure.account_api import SignedCall
 from infrastructure.clock import Clock
-from infrastructure.errors import ConnectFailed
+from infrastructure.errors import ConnectFailed, RequestFailed
 from infrastructure.networking.websocket.link import Loss, LossCause, OnFrame, OnLoss
 from infrastructure.networking.websocket.settings import TransportSettings
 
@@ -172,17 +173,31 @@ class FakeTransport:
 
 
 class FakeRest:
-    """A venue's REST interface in memory: ``answers`` makes the body for a path and a query, or raises RequestFailed."""
+    """A venue's REST interface in memory: ``answers`` makes the body for a path and a query, ``signed`` that for a SignedCall.
 
-    def __init__(self, answers: Callable[[str, Mapping[str, str]], bytes]) -> None:
+    Either may raise RequestFailed; nothing is asked again.
+    """
+
+    def __init__(self, answers: Callable[[str, Mapping[str, str]], bytes], signed: Callable[[SignedCall], bytes] | None = None) -> None:
         self._answers = answers
+        self._signed = signed
         #: What was asked for: path and query.
         self.asked: list[tuple[str, Mapping[str, str]]] = []
+        #: What was sent with a signature.
+        self.sent: list[SignedCall] = []
 
     async def get(self, path: str, query: Mapping[str, str]) -> bytes:
         """What ``answers`` makes of it."""
         self.asked.append((path, query))
         return self._answers(path, query)
+
+    async def send(self, sign: Callable[[], SignedCall]) -> bytes:
+        """What ``signed`` makes of it."""
+        call = sign()
+        self.sent.append(call)
+        if self._signed is None:
+            raise RequestFailed(call.path, "nobody answers what is signed")
+        return self._signed(call)
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from infrastructure.account_api import SignedCall
 from infrastructure.clock import Clock
 from infrastructure.networking.websocket.settings import TransportSettings
 
@@ -73,6 +74,9 @@ class RestInterface(Protocol):
 
     async def get(self, path: str, query: Mapping[str, str]) -> bytes:
         """The body of the answer. Raises RequestFailed and nothing else."""
+
+    async def send(self, sign: Callable[[], SignedCall]) -> bytes:
+        """The body of the answer to what ``sign`` makes, anew for each attempt. Raises RequestFailed, and what ``sign`` raises."""
 
     async def close(self) -> None:
         """A request that is under way, or comes later, fails."""
