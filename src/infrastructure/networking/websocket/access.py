@@ -45,10 +45,6 @@ class Access:
         """The venue's time, as far as it is known."""
         return self._clock.now_ns() // 1_000_000 + self.offset_ms
 
-    def now_ns(self) -> int:
-        """Our own time."""
-        return self._clock.now_ns()
-
     async def ask(self, call: RestCall) -> bytes:
         """The answer to a signed request. Raises AuthenticationFailed, KeyExpired or RequestFailed."""
         try:

@@ -167,6 +167,6 @@ class AccountStreams(Pipeline):
         for shard in self.shards:
             shard.flowing(channel, symbol)
 
-    def _doubt(self) -> None:
+    def _doubted(self, epoch: int) -> None:
         if self._shard is not None:
             self._shard.doubt()

@@ -66,7 +66,7 @@ class PrivateShard(Shard):
         super().__init__(number, common, owner, strategy_set(session.venue), lane)
 
     def doubt(self) -> None:
-        """Something of the account may be missing though the connection lives: it is reconciled again."""
+        """Something of the account is not known, or may be missing: it has to be reconciled."""
         self._is_doubted.set()
 
     async def expire(self, error: KeyExpired) -> None:
@@ -119,7 +119,7 @@ class PrivateShard(Shard):
 
     async def _follow(self, connection: Connection) -> None:
         connection.learn(Fact.LOGIN)
-        is_joining = self._session.account.state is AccountState.LIVE
+        is_joining = self._session.account.is_live
         if not is_joining:
             self.in_lane(PrivateSession.begin)
         await self._subscribe()
@@ -130,7 +130,6 @@ class PrivateShard(Shard):
             connection.learn(Fact.RECONCILED)
         else:
             self.in_lane(PrivateSession.confirm)
-            await self._reconcile(connection)
         while True:
             try:
                 async with asyncio.timeout(self._common.settings.account_check_s):
@@ -138,12 +137,6 @@ class PrivateShard(Shard):
             except TimeoutError:
                 await self._check()
             else:
-                connection.learn(Fact.DOUBTED)
-                self._reconciler.interrupted()
-                if self._session.account.state is AccountState.OFFLINE:
-                    # Another connection has ended, whose place this one takes.
-                    self.in_lane(PrivateSession.begin)
-                    self.in_lane(PrivateSession.confirm)
                 await self._reconcile(connection)
 
     async def _subscribe(self) -> None:
@@ -174,9 +167,13 @@ class PrivateShard(Shard):
 
     async def _reconcile(self, connection: Connection) -> None:
         """Ask until it is answered; then nothing is missing, and the account is live."""
-        chance, bound_s = self._common.chance, 1.0
-        while True:
-            self._is_doubted.clear()
+        session, chance, bound_s = self._session, self._common.chance, 1.0
+        if connection.phase is Phase.LIVE:
+            connection.learn(Fact.DOUBTED)
+            self._reconciler.interrupted()
+        self._is_doubted.clear()
+        while session.needs_reconciliation:
+            epoch = session.epoch
             try:
                 snapshot = await self._reconciler.snapshot()
             except RequestFailed as error:
@@ -184,9 +181,7 @@ class PrivateShard(Shard):
                 await asyncio.sleep(error.retry_after_s or chance.uniform(0.0, bound_s))
                 bound_s = min(2 * bound_s, self._common.reconnect.max_delay_s)
                 continue
-            await self.in_lane(PrivateSession.reconcile, snapshot)
-            if not self._is_doubted.is_set():
-                break
+            await self.in_lane(PrivateSession.reconcile, snapshot, epoch)
         self._reconciler.done()
         connection.learn(Fact.RECONCILED)
         connection.learn(Fact.DATA)
@@ -198,7 +193,7 @@ class PrivateShard(Shard):
         since_ms = self._access.now_ms() - round(1000 * (self._common.settings.account_check_s + GRACE_S))
         try:
             for wait_s in (GRACE_S, 0.0):
-                missed = [fill for fill in await self._reconciler.fills_since(since_ms) if not self._session.account.has_told(fill)]
+                missed = [fill for fill in await self._reconciler.fills_since(since_ms) if not self._session.account.knows(fill)]
                 if not missed:
                     return
                 await asyncio.sleep(wait_s)

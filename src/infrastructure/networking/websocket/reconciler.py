@@ -37,21 +37,22 @@ class Reconciler:
         self._symbols = symbols
         #: From when on fills may be missing, by the venue's clock; None: none are.
         self._since_ms: int | None = None
-        self._has_begun = False
+        #: When the venue first agreed to send everything. What was before is not part of the feed.
+        self._began_ms: int | None = None
 
     def __repr__(self) -> str:
         return f"<Reconciler {self._session.venue.name} since_ms={self._since_ms}>"
 
     def begin(self) -> None:
-        """The venue agreed to send everything. What happened before the first time is not part of the feed."""
-        if not self._has_begun:
-            self._has_begun = True
-            self._session.received_ns = max(self._session.received_ns, self._access.now_ns())
+        """The venue agreed to send everything."""
+        if self._began_ms is None:
+            self._began_ms = self._access.now_ms()
 
     def interrupted(self) -> None:
         """From the last sign of life on something may be missing."""
-        if self._has_begun and self._since_ms is None:
-            self._since_ms = self._session.received_ns // 1_000_000 + self._access.offset_ms - MARGIN_MS
+        if self._began_ms is not None and self._since_ms is None:
+            alive_ms = self._session.received_ns // 1_000_000 + self._access.offset_ms
+            self._since_ms = max(self._began_ms, alive_ms - MARGIN_MS)
 
     def done(self) -> None:
         """A snapshot was applied: nothing is missing."""
@@ -71,13 +72,13 @@ class Reconciler:
                 orders[order.symbol, order.order_id] = order
         parts = {call.part for call in calls}
         return AccountSnapshot(
-            orders=list(orders.values()),
+            orders=tuple(orders.values()),
             fills=_fills(found),
-            balances=[event for event in found if isinstance(event, BalanceUpdate)] if Part.BALANCES in parts else None,
-            positions=[event for event in found if isinstance(event, PositionUpdate)] if Part.POSITIONS in parts else None,
+            balances=tuple(event for event in found if isinstance(event, BalanceUpdate)) if Part.BALANCES in parts else None,
+            positions=tuple(event for event in found if isinstance(event, PositionUpdate)) if Part.POSITIONS in parts else None,
         )
 
-    async def fills_since(self, since_ms: int) -> list[Fill]:
+    async def fills_since(self, since_ms: int) -> tuple[Fill, ...]:
         """The venue's list of fills from a time on. Raises as ``snapshot``."""
         calls = [call for call in self._codec.account_calls(self._traded(), since_ms) if call.part is Part.FILLS]
         found: list[_Found] = []
@@ -115,5 +116,5 @@ class Reconciler:
         return msgspec.structs.replace(order, status=OrderStatus.CANCELED, native_status=FORGOTTEN, exchange_ns=None)
 
 
-def _fills(found: Sequence[_Found]) -> list[Fill]:
-    return sorted((event for event in found if isinstance(event, Fill)), key=lambda fill: fill.exchange_ns or 0)
+def _fills(found: Sequence[_Found]) -> tuple[Fill, ...]:
+    return tuple(event for event in found if isinstance(event, Fill))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 import msgspec
 from msgspec import Meta
 
+from infrastructure.credentials import Credentials
 from infrastructure.errors import SettingsError, UnknownSymbol
 from infrastructure.events import Architecture
 from infrastructure.networking.address import check_address
@@ -110,6 +111,8 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
     symbols: Texts = ()
     channels: Texts = ()
     architecture: Annotated[Architecture, Meta(title=" or ".join(Architecture))] = Architecture.DIRECT
+    credentials: Annotated[Credentials | None, Meta(title="credentials")] = None
+    private_channels: Texts = ()
     websocket_url: Text | None = None
     rest_url: Text | None = None
     transport: Annotated[TransportSettings, Meta(title="a table")] = msgspec.field(default_factory=TransportSettings)
