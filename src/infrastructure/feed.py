@@ -191,9 +191,9 @@ async def open_feed(
     ``channels`` default to those that the callbacks are for. ``callbacks`` are as for ``offline_feed``, or give a ``handler``. A venue's
     name may be replaced by settings that are complete. With ``credentials`` the account's private streams come too, over a connection of
     their own: ``on_order``, ``on_fill``, ``on_balance``, ``on_position``, ``on_risk``, ``on_account_state``, or a ``private_handler``; the
-    block begins once the account is live. Raises UnknownVenue, UnknownSymbol, SettingsError, ConnectFailed, AuthenticationFailed, RequestFailed when
-    the instrument list cannot be had, SubscriptionUnanswered, or SubscriptionRefused with the venue's own words. Later failures are told
-    to ``on_error``, and ``wait()`` raises what ended the feed.
+    block begins once the account is live. Raises UnknownVenue, UnknownSymbol, SettingsError, ConnectFailed, AuthenticationFailed,
+    RequestFailed when the instrument list cannot be had, SubscriptionUnanswered, or SubscriptionRefused with the venue's own words. Later
+    failures are told to ``on_error``, and ``wait()`` raises what ended the feed.
 
     With ``partial_streams`` a symbol that cannot be had is told to ``on_error`` instead, as long as there is another. Feeds that are
     given the same ``limiter`` share the limits of the hosts they share.
@@ -220,7 +220,7 @@ async def open_feed(
     if private_handler is not None and len(public) < len(callbacks):
         raise SettingsError("give callbacks to the private_handler or to the feed, not to both")
     if settings.credentials is not None and private_handler is None:
-        private_handler = PrivateWebSocketHandler(**private)
+        private_handler = PrivateWebSocketHandler(None, None, **private)
     manager = WebSocketManager(
         settings,
         strategies,

@@ -4,19 +4,19 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from infrastructure.account_api import SignedCall
 from infrastructure.clock import Clock
-from infrastructure.errors import HandshakeRefused, RequestFailed
+from infrastructure.errors import HandshakeDeferred, HandshakeRefused, RequestFailed
 from infrastructure.networking.address import shown
 from infrastructure.networking.websocket.fake_transport import FakeTransport
 from infrastructure.networking.websocket.link import Loss, LossCause, OnFrame, OnLoss
 from infrastructure.networking.websocket.settings import TransportSettings
 from infrastructure.simulator import EXCHANGES
-from infrastructure.simulator.exchange import Client, Event, Exchange, Message, Request
+from infrastructure.simulator.exchange import Client, Exchange, Message, Request
 from infrastructure.simulator.faults import FAULTS, Faults
+from infrastructure.simulator.market import Event
 
 #: On the way to the exchange, and back.
 LATENCY_S = 0.005
@@ -80,9 +80,12 @@ class PlayedExchange:
         await asyncio.sleep(LATENCY_S)
         client = Client(f"{len(self.urls):016x}", self.exchange.dialect(headers or {}))
         refusal = self.exchange.admit(client, dict(parse_qsl(urlsplit(url).query)), self.now_ms)
-        if not self.is_up or refusal is not None:
-            raise HandshakeRefused(shown(url), "refused", 503) if refusal is None else HandshakeRefused(shown(url), refusal.body, refusal.status)
-        line = Line(client, FakeTransport(on_frame, self._told(client, on_loss), clock, self._answering(client), may_read, worked), url, self._loop.time())
+        if not self.is_up:
+            raise HandshakeDeferred(shown(url), "HTTP 503", 503)
+        if refusal is not None:
+            raise HandshakeRefused(shown(url), refusal.body, refusal.status)
+        transport = FakeTransport(on_frame, self._told(client, on_loss), clock, self._answering(client), may_read, worked)
+        line = Line(client, transport, url, self._loop.time())
         self.lines.append(line)
         self.urls.append(url)
         if self._life_s is not None:
@@ -176,5 +179,3 @@ class PlayedExchange:
     def _send(self, line: Line, messages: Iterable[Message]) -> None:
         for message in messages:
             line.transport.deliver(message)
-
-

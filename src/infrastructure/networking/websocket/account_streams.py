@@ -4,8 +4,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, cast
 
 from infrastructure.account import Account
-from infrastructure.private_session import PrivateSession
-
 from infrastructure.clock import Clock
 from infrastructure.errors import KeyExpired, TickrailError
 from infrastructure.events import Architecture
@@ -18,6 +16,7 @@ from infrastructure.networking.websocket.shard import Common, Shard
 from infrastructure.networking.websocket.strategies import strategy_set
 from infrastructure.networking.websocket.subscriber import Key
 from infrastructure.networking.websocket.wiring import Paths
+from infrastructure.private_session import PrivateSession
 from infrastructure.venue import Acknowledgement, PrivateCodec, Venue
 
 
@@ -61,7 +60,7 @@ class AccountStreams(Pipeline):
         self._high_water = high_water
         self._worked = worked
         self._account_session = PrivateSession(
-            venue, on_answer=self._answered, on_flowing=self._flowing, on_doubt=self._doubt, reconciles=True
+            venue, on_answer=self._answered, on_flowing=self._flowing, reconciles=True, on_reconcile=self._doubted
         )
         self._shard: PrivateShard | None = None
         self._key: ListenKey | None = None

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 
-from infrastructure.private_session import PrivateSession
-
 from infrastructure.account_api import RefusalKind
 from infrastructure.errors import (
     AuthenticationFailed,
@@ -23,6 +21,7 @@ from infrastructure.networking.websocket.reconciler import Reconciler
 from infrastructure.networking.websocket.shard import Common, Owner, Shard, retrieved
 from infrastructure.networking.websocket.strategies import strategy_set
 from infrastructure.networking.websocket.subscriber import answers
+from infrastructure.private_session import PrivateSession
 from infrastructure.session import Emission
 from infrastructure.venue import ALL
 

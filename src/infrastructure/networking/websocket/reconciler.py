@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 import msgspec
-from infrastructure.account import AccountSnapshot
-from infrastructure.private_session import PrivateSession
 
+from infrastructure.account import AccountSnapshot
 from infrastructure.account_api import AccountCall, Part
 from infrastructure.errors import DecodeError, RequestFailed
 from infrastructure.events import BalanceUpdate, Fill, OrderStatus, OrderUpdate, PositionUpdate
 from infrastructure.networking.websocket.access import Access
+from infrastructure.private_session import PrivateSession
 from infrastructure.venue import PrivateCodec
 
 #: Fills are asked for from so long before the last sign of life: clocks differ, and a venue's list may lag behind its stream.
@@ -88,8 +88,8 @@ class Reconciler:
 
     def _traded(self) -> list[str]:
         account = self._session.account.raw
-        known = (event.symbol for event in (*account.orders.values(), *account.fills))
-        return sorted({*self._symbols(), *known})
+        of_orders = {order.symbol for order in account.orders.values()}
+        return sorted({*self._symbols(), *of_orders, *(fill.symbol for fill in account.fills)})
 
     async def _pages(self, call: AccountCall | None) -> Sequence[_Found]:
         found: list[_Found] = []

@@ -10,8 +10,8 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
-from infrastructure.account import Account
 
+from infrastructure.account import Account
 from infrastructure.book_sync import Request
 from infrastructure.clock import Clock
 from infrastructure.errors import (
