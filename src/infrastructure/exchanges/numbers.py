@@ -1,6 +1,6 @@
 """How the texts of venues become numbers: one grammar, JSON's, and the double nearest to what it says."""
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from math import inf
 
 import msgspec
@@ -34,3 +34,40 @@ def exact(value: Decimal | None, name: str) -> Decimal | None:
     if value is None or (value.is_finite() and value >= 0):
         return value
     raise DecodeError(f"{name} {value} is not a finite number of 0 or more")
+
+
+#: No money has a digit further than this from its decimal point; a number that has, in however few characters, may be gigabytes long.
+_PLACES = 64
+#: In it the sum of any two numbers of so many places is exact; the context of a thread rounds to 28 digits.
+_EXACT = Context(prec=4 * _PLACES)
+
+
+def money(value: Decimal, name: str) -> Decimal:
+    """``value``, of an account, as it is if it is finite, with no digit further than 64 places from its point. Raises DecodeError."""
+    if value.is_finite() and int(value.as_tuple().exponent) >= -_PLACES and value.adjusted() < _PLACES:
+        return value
+    raise DecodeError(f"{name} is not a finite number of a size that money has")
+
+
+def not_negative(value: Decimal, name: str) -> Decimal:
+    """As ``money``, and not below 0."""
+    if money(value, name) >= 0:
+        return value
+    raise DecodeError(f"{name} {value} is below 0")
+
+
+def positive(value: Decimal, name: str) -> Decimal:
+    """As ``money``, and above 0."""
+    if money(value, name) > 0:
+        return value
+    raise DecodeError(f"{name} {value} is not above 0")
+
+
+def total(one: Decimal, other: Decimal) -> Decimal:
+    """The sum of two numbers that ``money`` let through, to the last digit."""
+    return _EXACT.add(one, other)
+
+
+def difference(one: Decimal, other: Decimal) -> Decimal:
+    """``one`` less ``other``, as exactly."""
+    return _EXACT.subtract(one, other)
