@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from infrastructure.errors import DecodeError
 from infrastructure.events import BookTicker, Candle, Ticker, Trade
+from infrastructure.exchanges.mexc.channels import EARLIEST_MS, LATEST_MS
 from infrastructure.exchanges.mexc.names import native_symbol, unified_symbol
-from infrastructure.exchanges.mexc.spot import EARLIEST_MS, LATEST_MS, MEXC_SPOT
+from infrastructure.exchanges.mexc.spot import MEXC_SPOT
 from infrastructure.venue import BookUpdate, Message, check_symbol
 from tests.harness import mexc_frames as frames
 from tests.harness.effort import effort

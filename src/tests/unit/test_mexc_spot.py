@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from infrastructure.errors import DecodeError, SettingsError
 from infrastructure.events import BookTicker, Candle, Side, Ticker, Trade
-from infrastructure.exchanges.mexc import control, spot
+from infrastructure.exchanges.mexc import channels, control, spot
 from infrastructure.exchanges.mexc.names import channel_of, native_symbol, unified_symbol
 from infrastructure.exchanges.mexc.spot import MEXC_SPOT, MexcSpotCodec
 from infrastructure.exchanges.mexc.wire import channel_and_symbol
@@ -410,13 +410,13 @@ class TestBinary:
 
     @pytest.mark.parametrize("body", [314, 310, 313, 303])
     def test_a_megabyte_of_empty_messages_is_refused_before_it_is_read(self, body: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delattr(spot, "Push")
+        monkeypatch.delattr(channels, "Push")
         error = refusal_of(frames.without_body() + frames.counted(body, b"\x0a\x00" * 500_000))
         assert "more than 16384 items" in error.reason
         assert (error.channel, error.symbol) == (DEALS, SYMBOL)
 
     def test_many_bodies_are_refused_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delattr(spot, "Push")
+        monkeypatch.delattr(channels, "Push")
         assert "more than 16384 items" in refusal_of(frames.without_body() + frames.counted(314, b"\x0a\x00") * 20_000).reason
 
     def test_a_frame_below_the_counted_length_cannot_hold_more_than_is_allowed(self) -> None:
@@ -434,7 +434,7 @@ class TestBinary:
         assert channel_and_symbol(frames.without_body() + group + b"\xff") == (f"{DEALS}@100ms@{NATIVE}", NATIVE)
 
     def test_a_frame_that_is_too_long_is_refused_before_it_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delattr(spot, "Push")
+        monkeypatch.delattr(channels, "Push")
         raw = frames.without_body() + frames.counted(9, bytes(5_000_000))
         assert refusal_of(raw).reason == f"{len(raw)} bytes, more than {4 * 1024 * 1024}"
 
@@ -581,7 +581,7 @@ class TestSymbols:
 
 
 def info(**changes: Any) -> dict[str, Any]:
-    example: dict[str, Any] = written_down(spot.SymbolInfo, **changes)
+    example: dict[str, Any] = written_down(channels.SymbolInfo, **changes)
     return example
 
 

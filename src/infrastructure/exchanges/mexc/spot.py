@@ -4,24 +4,28 @@ Source: https://www.mexc.com/api-docs/spot-v3/websocket-market-streams. Each bod
 an example of it in JSON with the venue's names of its fields.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
-
 import msgspec
-from google.protobuf.message import DecodeError as NotAMessage
-from google.protobuf.message import Message as Body
-from google.protobuf.unknown_fields import UnknownFieldSet
 
-from infrastructure.errors import DecodeError, SettingsError
-from infrastructure.events import BookTicker, Candle, MessageType, Side, Ticker, Trade
-from infrastructure.exchanges.mexc.control import INVALID_LISTEN_KEY, read_text
-from infrastructure.exchanges.mexc.names import channel_of, native_symbol, unified_symbol
+from infrastructure.errors import DecodeError
+from infrastructure.events import BookTicker, Candle, MessageType, Ticker, Trade
+from infrastructure.exchanges.mexc.channels import (
+    EARLIEST_S,
+    LATEST_S,
+    NAME,
+    SIDES,
+    STREAMS_PER_CONNECTION,
+    ByNative,
+    MexcChannels,
+    Reader,
+    has_more,
+    milliseconds,
+    sent_ns,
+)
+from infrastructure.exchanges.mexc.private import PRIVATE
 from infrastructure.exchanges.mexc.push_pb2 import AggregatedBookTicker, AggregatedDepth, BestPrices, LimitDepth, MiniTicker, Push
 from infrastructure.exchanges.mexc.sequence import Versions
-from infrastructure.exchanges.mexc.wire import channel_and_symbol, check_size
 from infrastructure.exchanges.numbers import amount, number
 from infrastructure.exchanges.sequence import WholeBook
-from infrastructure.instruments import Instrument, InstrumentStatus, Symbols
 from infrastructure.venue import (
     BookChannel,
     BookUpdate,
@@ -29,15 +33,12 @@ from infrastructure.venue import (
     Message,
     Rate,
     Repair,
-    SubscriptionRequest,
     Unknown,
     Venue,
     VenueLimits,
     check_levels,
     check_positive,
 )
-
-NAME = "mexc_spot"
 
 DEALS = "spot@public.aggre.deals.v3.api.pb"
 BOOK_TICKER = "spot@public.aggre.bookTicker.v3.api.pb"
@@ -48,14 +49,6 @@ KLINE = "spot@public.kline.v3.api.pb"
 DEPTH = "spot@public.aggre.depth.v3.api.pb"
 LIMIT_DEPTH = "spot@public.limit.depth.v3.api.pb"
 
-SIDES = {1: Side.BUY, 2: Side.SELL}
-
-#: A time in milliseconds lies between 1973 and 2262. Below are seconds; above are microseconds, which would not fit in 64 bits as
-#: nanoseconds.
-EARLIEST_MS, LATEST_MS = 10**11, (2**63 - 1) // 10**6
-EARLIEST_S, LATEST_S = EARLIEST_MS // 1000, LATEST_MS // 1000
-
-ByNative = Mapping[str, str]
 BothSides = tuple[Levels, Levels]
 Depth = AggregatedDepth | LimitDepth
 
@@ -67,30 +60,6 @@ class RestBook(msgspec.Struct):
     bids: Levels
     asks: Levels
     timestamp: int | None = None
-
-
-class SymbolInfo(msgspec.Struct):
-    """``{"symbol":"BTCUSDT","status":"1","baseAsset":"BTC","baseAssetPrecision":8,"quoteAsset":"USDT","quotePrecision":2,
-    "baseSizePrecision":"0.000001","quoteAmountPrecision":"1.000000000000000000"}``
-
-    Precisions are numbers of decimals, but for the last two: they are the least quantity and the least value of an order, 0 where
-    there is none. ``status`` is 1 while the pair is traded, 2 paused, 3 ended; earlier it was ENABLED.
-    """
-
-    symbol: str
-    status: int | str
-    baseAsset: str
-    quoteAsset: str
-    quotePrecision: int
-    baseAssetPrecision: int
-    baseSizePrecision: Decimal | None = None
-    quoteAmountPrecision: Decimal | None = None
-
-
-class ExchangeInfo(msgspec.Struct):
-    """``{"timezone":"CST","serverTime":1790281247251,"rateLimits":[],"exchangeFilters":[],"symbols":[]}``"""
-
-    symbols: list[SymbolInfo]
 
 
 def _deals(push: Push, symbols: ByNative) -> list[Message]:
@@ -105,7 +74,7 @@ def _deals(push: Push, symbols: ByNative) -> list[Message]:
             raise DecodeError(f"trade type {deal.trade_type} is neither 1 nor 2", channel=DEALS, symbol=symbol)
         price = check_positive(number(deal.price, DEALS, symbol) or 0.0, "price", DEALS, symbol)
         quantity = check_positive(number(deal.quantity, DEALS, symbol) or 0.0, "quantity", DEALS, symbol)
-        trades.append(Trade(NAME, symbol, deal.trade_id, side, price, quantity, _milliseconds(deal.time, DEALS, symbol)))
+        trades.append(Trade(NAME, symbol, deal.trade_id, side, price, quantity, milliseconds(deal.time, DEALS, symbol)))
     if not trades:
         raise DecodeError("no deals", channel=DEALS, symbol=symbol)
     return trades
@@ -141,7 +110,7 @@ def _book_ticker(push: Push, symbols: ByNative) -> list[Message]:
     body = push.aggregated_book_ticker
     version = _version(body.version, BOOK_TICKER, symbol) if body.version else None
     ticker = _best(body, version, push, BOOK_TICKER, symbol)
-    if ticker.bid_price is None and ticker.ask_price is None and (version is None or _has_more(body)):
+    if ticker.bid_price is None and ticker.ask_price is None and (version is None or has_more(body)):
         raise DecodeError("neither side has a price", channel=BOOK_TICKER, symbol=symbol)
     return [ticker]
 
@@ -179,10 +148,8 @@ def _kline(push: Push, symbols: ByNative) -> list[Message]:
         check_positive(number(text, KLINE, symbol) or 0.0, "price", KLINE, symbol) for text in (body.open, body.high, body.low, body.close)
     )
     volume, turnover = amount(body.volume, KLINE, symbol), amount(body.amount, KLINE, symbol)
-    sent_ns = _sent_ns(push, KLINE, symbol)
-    return [
-        Candle(NAME, symbol, body.interval, body.window_start * 1_000_000_000, open_, high, low, close, volume, turnover, None, sent_ns)
-    ]
+    open_ns, made_ns = body.window_start * 1_000_000_000, sent_ns(push, KLINE, symbol)
+    return [Candle(NAME, symbol, body.interval, open_ns, open_, high, low, close, volume, turnover, None, made_ns)]
 
 
 def _mini_ticker(push: Push, symbols: ByNative) -> list[Message]:
@@ -225,9 +192,9 @@ def _update(channel: str, symbol: str, first_id: int, last_id: int, push: Push, 
         raise DecodeError(str(error), channel=channel, symbol=symbol) from None
     check_levels(bids, channel, symbol)
     check_levels(asks, channel, symbol)
-    if not (bids or asks) and _has_more(body):
+    if not (bids or asks) and has_more(body):
         raise DecodeError("no levels, but fields that are unknown", channel=channel, symbol=symbol)
-    return BookUpdate(channel, symbol, first_id, last_id, bids, asks, is_full, _sent_ns(push, channel, symbol))
+    return BookUpdate(channel, symbol, first_id, last_id, bids, asks, is_full, sent_ns(push, channel, symbol))
 
 
 def _best(item: AggregatedBookTicker | BestPrices, version: int | None, push: Push, channel: str, symbol: str) -> BookTicker:
@@ -246,7 +213,7 @@ def _best(item: AggregatedBookTicker | BestPrices, version: int | None, push: Pu
         None if bid is None else bid_quantity,
         ask,
         None if ask is None else ask_quantity,
-        _sent_ns(push, channel, symbol),
+        sent_ns(push, channel, symbol),
     )
 
 
@@ -258,7 +225,7 @@ def _ticker(item: MiniTicker, channel: str, symbol: str, push: Push) -> Ticker:
     high, low = amount(item.high, channel, symbol) or None, amount(item.low, channel, symbol) or None
     base, quote = amount(item.quantity, channel, symbol), amount(item.volume, channel, symbol)
     change = _percent(item.zoned_rate, channel, symbol)
-    return Ticker(NAME, symbol, last, None, None, high, low, base, quote, change, _sent_ns(push, channel, symbol))
+    return Ticker(NAME, symbol, last, None, None, high, low, base, quote, change, sent_ns(push, channel, symbol))
 
 
 def _percent(fraction: str, channel: str, symbol: str) -> float | None:
@@ -277,25 +244,8 @@ def _version(text: str, channel: str, symbol: str) -> int:
     return int(text)
 
 
-def _milliseconds(time: int, channel: str, symbol: str) -> int | None:
-    """A time in milliseconds as nanoseconds; 0 is none, for so the wire has it."""
-    if EARLIEST_MS <= time <= LATEST_MS:
-        return time * 1_000_000
-    if time:
-        raise DecodeError(f"{time} is not a time in milliseconds", channel=channel, symbol=symbol)
-    return None
-
-
-def _sent_ns(push: Push, channel: str, symbol: str) -> int | None:
-    return _milliseconds(push.send_time or push.create_time, channel, symbol)
-
-
-def _has_more(body: Body) -> bool:
-    return len(UnknownFieldSet(body)) > 0
-
-
 #: By body: its channel and how it is read.
-_READERS: dict[str, tuple[str, Callable[[Push, ByNative], list[Message]]]] = {
+_READERS: dict[str, tuple[str, Reader]] = {
     "aggregated_depth": (DEPTH, _depth),
     "aggregated_book_ticker": (BOOK_TICKER, _book_ticker),
     "aggregated_deals": (DEALS, _deals),
@@ -329,57 +279,23 @@ _STREAMS: dict[str, tuple[str, str]] = {
     LIMIT_DEPTH: ("@{symbol}@{option}", "20"),
 }
 
-_METHODS = {"subscribe": "SUBSCRIPTION", "unsubscribe": "UNSUBSCRIPTION"}
-
 _SPEEDS = ("100ms", "10ms")
 _WEST = tuple(f"UTC-{hours}" for hours in (10, 8, 7, 6, 5, 4, 3))
 _EAST = tuple(f"UTC+{hours}" for hours in (0, 1, 2, 3, 4, "4:30", 5, "5:30", 6, 7, 8, 9, 10, 11, 12, "12:45", 13))
 _ZONES = ("24H", *_WEST, *_EAST)
 
 _decode_rest_book = msgspec.json.Decoder(RestBook, strict=False).decode
-_decode_exchange_info = msgspec.json.Decoder(ExchangeInfo, strict=False).decode
-
-#: A connection takes thirty, so a request never has to hold more.
-_STREAMS_PER_CONNECTION = 30
 
 
-class MexcSpotCodec:
+class MexcSpotCodec(MexcChannels):
     """The wire format of MEXC spot, public channels. Pure."""
 
-    def __init__(self) -> None:
-        self.symbols = Symbols(NAME, unified_symbol, native_symbol)
+    readers = _READERS
+    streams = _STREAMS
 
     def fresh(self) -> "MexcSpotCodec":
         """The same wire format with names of its own."""
         return MexcSpotCodec()
-
-    def decode(self, raw_message: bytes | str) -> Sequence[Message]:
-        """Decode one frame into at least one message, or raise DecodeError and nothing else.
-
-        Text and binary frames are told apart by their first byte: answers are JSON objects and one plain text, and the tag of no field
-        of a push is ``{``.
-        """
-        if isinstance(raw_message, str):
-            try:
-                return read_text(raw_message.encode())
-            except UnicodeEncodeError:
-                raise DecodeError("a text frame that is not Unicode") from None
-        if raw_message.startswith(b"{") or raw_message == INVALID_LISTEN_KEY:
-            return read_text(raw_message)
-        try:
-            check_size(raw_message)
-            push = Push.FromString(raw_message)
-        except (DecodeError, NotAMessage) as error:
-            raise self._unreadable(raw_message, str(error)) from None
-        reader = _READERS.get(push.WhichOneof("body") or "")
-        if reader is None:
-            return (_without_data(push),)
-        channel, read = reader
-        try:
-            return read(push, self.symbols.by_native)
-        except DecodeError as error:
-            error.channel = channel  # A symbol is read without knowing of which channel it is.
-            raise
 
     def decode_snapshot(self, symbol: str, raw: bytes | str) -> BookUpdate:
         """Decode the answer of ``GET /api/v3/depth?symbol=...``, or raise DecodeError and nothing else."""
@@ -391,95 +307,8 @@ class MexcSpotCodec:
         check_levels(book.asks, DEPTH, symbol)
         if book.lastUpdateId < 0:
             raise DecodeError(f"{book.lastUpdateId} is not a version", channel=DEPTH, symbol=symbol)
-        time_ns = _milliseconds(book.timestamp or 0, DEPTH, symbol)
+        time_ns = milliseconds(book.timestamp or 0, DEPTH, symbol)
         return BookUpdate(DEPTH, symbol, book.lastUpdateId, book.lastUpdateId, book.bids, book.asks, True, time_ns)
-
-    def decode_instruments(self, raw: bytes | str) -> list[Instrument]:
-        """Decode the answer of ``GET /api/v3/exchangeInfo``, or raise DecodeError and nothing else."""
-        try:
-            return [_instrument(info) for info in _decode_exchange_info(raw).symbols]
-        except (msgspec.MsgspecError, ValueError, RecursionError, ArithmeticError) as error:
-            raise DecodeError(f"not a list of symbols: {error}") from None
-
-    def subscription_requests(
-        self, action: str, channel: str, symbols: Sequence[str], now_s: int, next_id: Callable[[], int] | None = None
-    ) -> list[SubscriptionRequest]:
-        """``{"method":"SUBSCRIPTION","params":["spot@public.aggre.deals.v3.api.pb@100ms@BTCUSDT"],"id":1}``
-
-        One request for as many markets as a connection takes; miniTickers are one stream for all of them. ``channel`` may name an
-        option after a colon: ``spot@public.kline.v3.api.pb:Min5``.
-        """
-        name, _, option = channel.partition(":")
-        if name not in _STREAMS:
-            raise SettingsError(f"unknown channel {name!r}; known: {', '.join(_STREAMS)}")
-        form, default = _STREAMS[name]
-        requests = []
-        size = max(len(symbols), 1) if name == MINI_TICKERS else _STREAMS_PER_CONNECTION
-        for start in range(0, len(symbols), size):
-            group = tuple(symbols[start : start + size])
-            names = [name + form.format(option=option or default, symbol=self.symbols.native(symbol)) for symbol in group]
-            params = list(dict.fromkeys(names))
-            message: dict[str, object] = {"method": _METHODS[action], "params": params}
-            request = SubscriptionRequest(action, channel, group, message, payload=tuple(params))
-            if next_id is not None:
-                message["id"] = request.request_id = next_id()
-            requests.append(request)
-        return requests
-
-    def ping_request(self, now_s: int) -> dict[str, object]:
-        """``{"method":"PING"}``"""
-        return {"method": "PING"}
-
-    def _unreadable(self, raw: bytes, reason: str) -> DecodeError:
-        """Of a frame that is no push, with the stream that it names before it breaks."""
-        text, native = channel_and_symbol(raw)
-        channel = channel_of(text)
-        if channel not in CHANNELS:
-            return DecodeError(reason)
-        try:
-            return DecodeError(reason, channel=channel, symbol=self.symbols.by_native[native])
-        except DecodeError:
-            return DecodeError(reason, channel=channel)
-
-
-def _without_data(push: Push) -> Message:
-    """A frame without a body, as quiet pairs have been seen to get, or with one that is of no use here, such as an account's.
-
-    On a channel that is known, a body that is not known is the venue's format changed: its data is lost.
-    """
-    channel = channel_of(push.channel)
-    body = push.WhichOneof("body")
-    if body is None:
-        if not channel:
-            raise DecodeError("neither a channel nor a body")
-        if channel in CHANNELS and _has_more(push):
-            raise DecodeError("a body that is unknown", channel=channel)
-    return Unknown(channel, body or "")
-
-
-def _instrument(info: SymbolInfo) -> Instrument:
-    return Instrument(
-        NAME,
-        f"{info.baseAsset}/{info.quoteAsset}",
-        info.symbol,
-        info.baseAsset,
-        info.quoteAsset,
-        None,
-        InstrumentStatus.TRADING if str(info.status) in ("1", "ENABLED") else InstrumentStatus.HALTED,
-        Decimal(1).scaleb(-info.quotePrecision),
-        Decimal(1).scaleb(-info.baseAssetPrecision),
-        _least(info.baseSizePrecision),
-        _least(info.quoteAmountPrecision),
-    )
-
-
-def _least(value: Decimal | None) -> Decimal | None:
-    """None where the venue asks for no least value."""
-    if value is None or value == 0:
-        return None
-    if not (value.is_finite() and value > 0):
-        raise DecodeError(f"{value} is not a least amount or value of an order")
-    return value
 
 
 MEXC_SPOT = Venue(
@@ -519,8 +348,9 @@ MEXC_SPOT = Venue(
         connects=Rate(5, 1.0),
         requests=Rate(50, 1.0),
         rest=Rate(10, 1.0),
-        subscriptions_per_connection=_STREAMS_PER_CONNECTION,
+        subscriptions_per_connection=STREAMS_PER_CONNECTION,
         is_used_up=True,
-        streams_per_request=_STREAMS_PER_CONNECTION,
+        streams_per_request=STREAMS_PER_CONNECTION,
     ),
+    private=PRIVATE,
 )
