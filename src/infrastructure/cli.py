@@ -216,6 +216,11 @@ def simulate_command(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="What goes wrong, as listed below. May be given several times."),
     ] = None,
+    api_key: Annotated[str, typer.Option("--api-key", metavar="TEXT", help="Whoever has it and the secret, has an account.")] = "key",
+    secret: Annotated[str, typer.Option("--secret", metavar="TEXT", help="What requests with the key are signed with.")] = "secret",
+    orders: Annotated[
+        float, typer.Option("--orders", metavar="N", min=0, max=10_000, help="What the account does by itself a second.")
+    ] = 0.0,
     certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="Serve wss and https with this certificate, PEM.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="The key of the certificate, PEM.")] = None,
     attended: Annotated[bool, typer.Option("--attended", hidden=True, help="End when standard input ends.")] = False,
@@ -233,7 +238,17 @@ def simulate_command(
     own = EXCHANGES[venue].symbols if venue in EXCHANGES and not capture else ()
     pairs = tuple(symbols.split(",")) if symbols is not None else own
     lines = read_capture(capture) if capture else None
-    simulator = Simulator(venue, pairs, seed=seed, rate=rate, faults=fault or (), capture=lines)
+    simulator = Simulator(
+        venue,
+        pairs,
+        seed=seed,
+        rate=rate,
+        faults=fault or (),
+        capture=lines,
+        api_key=api_key,
+        secret=secret,
+        orders_rate=orders,
+    )
 
     def ready(bound: int) -> None:
         secure = "s" if security else ""

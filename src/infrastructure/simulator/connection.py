@@ -8,7 +8,7 @@ from collections import Counter, deque
 
 from aiohttp import web
 
-from infrastructure.simulator.exchange import Client, Message
+from infrastructure.simulator.exchange import Client, Message, PrivatePush
 from infrastructure.simulator.market import Event, Topic
 
 PING_EVERY_S = 15.0
@@ -49,9 +49,22 @@ class Log:
         symbol = event.market.symbol
         index = self._indexes.get((symbol, topic))
         if index is None:
-            index = self._indexes[symbol, topic] = len(self._streams)
-            self._streams.append((event.kind, symbol, topic.channel))
+            index = self._index(event.kind, symbol, topic)
         self._entries += (index, event.number)
+
+    def add_private(self, push: PrivatePush) -> None:
+        """A push of the account was put on the connection: of a balance the currency is the symbol, of a fill its id is the number."""
+        event = push.event
+        topic = Topic(push.channel, "", event.kind)
+        index = self._indexes.get((event.subject, topic))
+        if index is None:
+            index = self._index(event.kind, event.subject, topic)
+        self._entries += (index, event.number)
+
+    def _index(self, kind: str, symbol: str, topic: Topic) -> int:
+        index = self._indexes[symbol, topic] = len(self._streams)
+        self._streams.append((kind, symbol, topic.channel))
+        return index
 
     def take(self) -> dict[str, object]:
         """What was logged since the last call; the streams keep their indexes."""

@@ -3,10 +3,12 @@
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import ClassVar, NamedTuple
+from urllib.parse import parse_qsl
 
+from infrastructure.simulator.accounts import Account, AccountEvent, SpotAccount
 from infrastructure.simulator.faults import Faults
 from infrastructure.simulator.market import MIX, Event, Market, Ranked, Topic, Trading
 
@@ -29,6 +31,9 @@ class Client:
         self.topics: set[Topic] = set()
         #: How many subscriptions it ever began, those that ended included.
         self.begun = 0
+        #: What it proved: whose connection it is, and the key in its address where an exchange gives out such keys.
+        self.user: int | None = None
+        self.listen_key = ""
 
 
 class Reply(NamedTuple):
@@ -59,6 +64,30 @@ class Answer(NamedTuple):
     body: str
 
 
+class Request(NamedTuple):
+    """A REST request as it came: ``query`` and ``body`` are what was sent, byte by byte, because that is what is signed."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The query, decoded."""
+        return dict(parse_qsl(self.query, keep_blank_values=True))
+
+
+class PrivatePush(NamedTuple):
+    """What of an account's event goes to one client, on one of the channels that it is subscribed to."""
+
+    client: Client
+    channel: str
+    event: AccountEvent
+    message: Message
+
+
 class Book(NamedTuple):
     """A whole book, best levels first."""
 
@@ -73,6 +102,8 @@ class Exchange(ABC):
     name: ClassVar[str]
     websocket_path: ClassVar[str]
     channels: ClassVar[Sequence[str]]
+    #: Those of its account; ``channels`` are the others.
+    private_channels: ClassVar[Sequence[str]] = ()
     #: Its clients begin with a REST book.
     seeded_channel: ClassVar[str]
     #: What symbols it trades, as a pattern and in words.
@@ -96,8 +127,11 @@ class Exchange(ABC):
     #: The body of an answer to whoever asks too often over REST.
     too_often: ClassVar[str] = "{}"
 
-    def __init__(self, symbols: Sequence[str], seed: int, faults: Faults) -> None:
+    def __init__(self, symbols: Sequence[str], seed: int, faults: Faults, api_key: str = "key", secret: str = "secret") -> None:
+        self.api_key, self.secret = api_key, secret
         self.trading = Trading(symbols, seed, self.native, self.mix)
+        self.account = self.opened_account(seed)
+        self._account_events: list[AccountEvent] = []
         self.faults = faults
         #: How often clients met each of its limits.
         self.limits: Counter[str] = Counter()
@@ -155,6 +189,66 @@ class Exchange(ABC):
     @abstractmethod
     def get(self, path: str, query: Mapping[str, str], now_ms: int, dialect: str = "") -> Answer:
         """The answer to one REST request."""
+
+    def opened_account(self, seed: int) -> Account:
+        """The account of whoever has the key."""
+        return SpotAccount(self.trading.markets, seed)
+
+    def clock_ms(self, now_ms: int) -> int:
+        """What its clock shows."""
+        return now_ms + int(self.faults.amount("skew") * 1000)
+
+    def next(self, now_ms: int) -> Event:
+        """What happens next on the markets; the account's orders are filled by it."""
+        event = self.trading.next(now_ms)
+        if event.kind == "orderbook":
+            self.tell(self.account.react(event.market, self.clock_ms(now_ms)))
+        return event
+
+    def trade(self, now_ms: int) -> None:
+        """Let the account do something by itself."""
+        self.tell(self.account.trade(self.clock_ms(now_ms)))
+
+    def tell(self, events: Iterable[AccountEvent]) -> None:
+        """The account's clients will be told with the next ``take_pushes``."""
+        self._account_events += events
+
+    @property
+    def has_pushes(self) -> bool:
+        """Whether anything happened to the account since ``take_pushes``."""
+        return bool(self._account_events)
+
+    def take_pushes(self, clients: Iterable[Client], now_ms: int) -> list[PrivatePush]:
+        """What happened to the account since the last call, in order, as each of ``clients`` is told of it."""
+        events, self._account_events = self._account_events, []
+        if self.faults.amount("quiet-private"):
+            self.faults.counts["quiet-private"] += len(events)
+            return []
+        clock_ms, told = self.clock_ms(now_ms), list(clients)
+        return [
+            PrivatePush(client, channel, event, message)
+            for event in events
+            for client in told
+            for channel, message in self.private_pushes(event, client, clock_ms)
+        ]
+
+    def private_pushes(self, event: AccountEvent, client: Client, clock_ms: int) -> Iterable[tuple[str, Message]]:
+        """The channels on which a client is told of an account's event, and how: none that it is not subscribed to."""
+        return ()
+
+    def admit(self, client: Client, query: Mapping[str, str], now_ms: int) -> Answer | None:
+        """What whoever opens a WebSocket with ``query`` in its address is turned away with, None if he is let in."""
+        return None
+
+    def drop_keys(self) -> None:
+        """Every listen key ends, in silence. Not asked for where the fault has no meaning."""
+        raise NotImplementedError
+
+    def rest(self, request: Request, now_ms: int) -> Answer:
+        """The answer to any REST request; what follows from it for the account's clients comes with ``take_pushes``."""
+        if request.method not in ("GET", "HEAD"):
+            return Answer(405, "{}")
+        return self.get(request.path, request.parameters, self.clock_ms(now_ms), self.dialect(request.headers))
 
     def rest_book(self, market: Market) -> Book:
         """The book that REST shows: that of now, or under ``stale`` that of before the first push."""

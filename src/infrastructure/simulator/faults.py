@@ -44,8 +44,18 @@ _TABLE = (
     Fault("early", "", "the whole book of a stream comes before the acknowledgement"),
     Fault("slow-rest", SECONDS, "each REST answer takes so long"),
     Fault("too-often", COUNT, "whoever asks for a REST path more than N times a second is told to come back after one"),
+    Fault("key-life", SECONDS, "a listen key lives so long after it was created or renewed, in place of an hour"),
+    Fault("renewal-refused", "", "the renewal of a listen key is answered with an error"),
+    Fault("keys-refused", "", "nobody gets a new listen key"),
+    Fault("skew", SECONDS, "its clock is so far ahead, behind where that is negative: signed requests are refused whose time is right"),
+    Fault("wrong-signature", "", "every signature is taken for a wrong one"),
+    Fault("no-permission", "", "the API key may not do what it is used for"),
+    Fault("cut-login", COUNT, "the next N connections are reset when their first private subscription comes"),
+    Fault("quiet-private", "", "what happens to the account is pushed to nobody, and is in REST alone"),
 )
 FAULTS = {fault.name: fault for fault in _TABLE}
+#: Those whose number may be below 0.
+_SIGNED = ("skew",)
 #: Faults that a recording can be served with.
 OF_RECORDINGS = ("cut", "retire", "down", "drip", "slow-rest", "too-often")
 
@@ -117,6 +127,15 @@ class Faults:
         self.counts[name] += 1
         return True
 
+    def takes(self, name: str) -> bool:
+        """Whether a fault that comes the next N times comes now."""
+        left = self._amounts.pop(name, 0)
+        if left > 1:
+            self._amounts[name] = left - 1
+        if left:
+            self.counts[name] += 1
+        return bool(left)
+
     def spares(self, name: str) -> bool:
         """Whether a fault that strikes all but one in N times, lets this one pass."""
         of = self._amounts.get(name, 0)
@@ -143,8 +162,8 @@ def _number(fault: Fault, text: str, value: str) -> float:
     try:
         number = float(value)
     except ValueError:
-        number = -1.0
-    if not 0 <= number < inf or (fault.value != SECONDS and number != int(number)):
+        number = inf
+    if not (0 <= number < inf or (fault.name in _SIGNED and -inf < number < 0)) or (fault.value != SECONDS and not number.is_integer()):
         raise SettingsError(
             f"fault {text!r} is not of the form {usage(fault)}: {'a number' if fault.value == SECONDS else 'a whole number'}, 0 ends it"
         )

@@ -39,6 +39,7 @@ class GateioExchange(Exchange):
     meaningless = {
         "bodyless": "its pushes have no wrapper that could be empty",
         "old-schema": "its pushes have no schema that changed in 2026",
+        **dict.fromkeys(("key-life", "renewal-refused", "keys-refused", "key-dies"), "it has no listen keys"),
     }
     too_often = '{"label":"TOO_MANY_REQUESTS","message":"Request Rate limit Exceeded"}'
 
@@ -55,8 +56,8 @@ class GateioExchange(Exchange):
     unknown_label: ClassVar[str]
     book_path: ClassVar[str]
 
-    def __init__(self, symbols: Sequence[str], seed: int, faults: Faults) -> None:
-        super().__init__(symbols, seed, faults)
+    def __init__(self, symbols: Sequence[str], seed: int, faults: Faults, api_key: str = "key", secret: str = "secret") -> None:
+        super().__init__(symbols, seed, faults, api_key, secret)
         self._obu = f"{self.family}.obu"
         self._parsers = self.parsers()
         self._routes: Routes = self.routes() | {

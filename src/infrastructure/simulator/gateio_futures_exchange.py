@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 
+from infrastructure.simulator.accounts import FuturesAccount
 from infrastructure.simulator.exchange import EVERY, PAIRS, Answer
 from infrastructure.simulator.gateio_exchange import GateioExchange, Parsers, Refused, encoded, limit_of
 from infrastructure.simulator.gateio_futures import (
@@ -79,6 +81,11 @@ class GateioFuturesExchange(GateioExchange):
     def unified(cls, native: str) -> str:
         """``BTC/USDT:USDT``."""
         return f"{native.replace('_', '/')}:{native.partition('_')[2]}"
+
+    def opened_account(self, seed: int) -> FuturesAccount:
+        """The account of whoever has the key."""
+        markets = self.trading.markets
+        return FuturesAccount(markets, seed, {symbol: Decimal(contract_of(market).multiplier) for symbol, market in markets.items()})
 
     def whole_push(self, topic: Topic, event: Event, now_ms: int, dialect: str = "") -> str | None:
         """A change of a book as a whole book, on channels that can say so."""

@@ -52,8 +52,8 @@ class MexcSpotExchange(Exchange):
     }
     too_often = '{"code":429,"msg":"Too many requests"}'
 
-    def __init__(self, symbols: Sequence[str], seed: int, faults: Faults) -> None:
-        super().__init__(symbols, seed, faults)
+    def __init__(self, symbols: Sequence[str], seed: int, faults: Faults, api_key: str = "key", secret: str = "secret") -> None:
+        super().__init__(symbols, seed, faults, api_key, secret)
         self._topics = {
             stream_name(name, symbol, option): Topic(name, symbol, option)
             for name, channel in CHANNELS.items()

@@ -20,7 +20,7 @@ from infrastructure.capture import CaptureLine
 from infrastructure.errors import SettingsError, UnknownSymbol, UnknownVenue
 from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.connection import PING, PING_EVERY_S, PONG, Connection, Log, frame_of, framed
-from infrastructure.simulator.exchange import Client
+from infrastructure.simulator.exchange import Client, Request
 from infrastructure.simulator.faults import FAULTS, OF_RECORDINGS, Faults
 from infrastructure.simulator.market import PRINTS, Event, Market, Topic
 from infrastructure.simulator.recording import Recording
@@ -103,6 +103,29 @@ class Delivery(NamedTuple):
                 connection.log.add(self.event, self.topic)
 
 
+class Pace:
+    """How many of what comes ``rate`` times a second are due."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._made = 0
+        self._started = 0.0
+
+    def restart(self) -> None:
+        """Begin now."""
+        self._started, self._made = time.monotonic(), 0
+
+    def due(self, now: float) -> int:
+        """Those that came due since the last call; whoever is too far behind goes on from where he is."""
+        due = int((now - self._started) * self._rate) - self._made
+        most = int(MOST_BEHIND_S * self._rate) + 1
+        if due > most:
+            self._started, self._made = now, 0
+            return most
+        self._made += due
+        return due
+
+
 class Simulator:
     """One simulated exchange: a market from ``seed`` in which ``rate`` things happen a second, or a recording.
 
@@ -112,7 +135,11 @@ class Simulator:
     /simulator/books`` and ``GET /simulator/state`` show the exchange. ``POST /simulator/pause`` and ``/simulator/resume`` stop and
     start the market. ``POST /simulator/fault`` lets a fault stand, as ``faults`` does; or resets every connection now with ``cut``, loses
     one change of a book with ``hole=PAIR``, pushes one with a wrong best level with ``wrong-top=PAIR``, lets the ids of one go on from
-    far lower ones with ``restart=PAIR``, ends all faults with ``clear``.
+    far lower ones with ``restart=PAIR``, ends every listen key in silence with ``key-dies``, ends all faults with ``clear``.
+
+    Whoever has ``api_key`` and ``secret`` has an account: ``GET /simulator/account`` shows it, with every order and fill there ever was.
+    ``POST /simulator/trade`` lets it do something by itself, as often as the body says, and ``orders_rate`` so often a second. In the
+    log its pushes are of the kinds ``order``, ``fill``, ``balance`` and ``position``; a fill's number is its id.
     """
 
     def __init__(
@@ -124,6 +151,9 @@ class Simulator:
         rate: float = 100.0,
         faults: Iterable[str] = (),
         capture: Sequence[CaptureLine] | None = None,
+        api_key: str = "key",
+        secret: str = "secret",
+        orders_rate: float = 0.0,
     ) -> None:
         exchange_type = EXCHANGES.get(venue)
         if exchange_type is None:
@@ -139,15 +169,16 @@ class Simulator:
             if not exchange_type.symbol_form.fullmatch(symbol):
                 raise UnknownSymbol(symbol, exchange_type.symbol_words)
         names = FAULTS if self._recording is None else OF_RECORDINGS
-        self.faults = Faults((*exchange_type.channels, *symbols), seed, tuple(names), exchange_type.meaningless)
+        targets = (*exchange_type.channels, *exchange_type.private_channels, *symbols)
+        self.faults = Faults(targets, seed, tuple(names), exchange_type.meaningless)
         for fault in faults:
             self.faults.set(fault)
-        self.exchange = exchange_type(tuple(dict.fromkeys(symbols)), seed, self.faults)
+        self.exchange = exchange_type(tuple(dict.fromkeys(symbols)), seed, self.faults, api_key, secret)
         self.markets = self.exchange.trading.markets
         self.is_paused = False
-        self._rate = rate
-        self._made = 0
-        self._started = 0.0
+        self._pace, self._orders_pace = Pace(rate), Pace(orders_rate)
+        #: Who listens to the account.
+        self._private: dict[Client, Connection] = {}
         self._connections: dict[int, Connection] = {}
         self._remembered: deque[Connection] = deque(maxlen=REMEMBERED)
         self._numbers = count(1)
@@ -175,10 +206,12 @@ class Simulator:
         app.add_routes(
             [
                 web.get(self.exchange.websocket_path, self._websocket),
-                web.get("/api/{path:.*}", self._get),
+                web.route("*", "/api/{path:.*}", self._rest),
                 web.get("/simulator/log", self._get_log),
                 web.get("/simulator/books", self._get_books),
                 web.get("/simulator/state", self._get_state),
+                web.get("/simulator/account", self._get_account),
+                web.post("/simulator/trade", self._trade),
                 web.post("/simulator/pause", self._pause),
                 web.post("/simulator/resume", self._resume),
                 web.post("/simulator/fault", self._inject),
@@ -206,7 +239,7 @@ class Simulator:
             await runner.cleanup()
 
     async def _run(self) -> None:
-        self._started = time.monotonic()
+        self._restart()
         while True:
             if not self.is_paused and self._recording is None:
                 self._advance(time.monotonic())
@@ -214,17 +247,30 @@ class Simulator:
                 self._attend(connection)
             await asyncio.sleep(TICK_S)
 
+    def _restart(self) -> None:
+        """What is due is counted from now on."""
+        self._pace.restart()
+        self._orders_pace.restart()
+
     def _advance(self, now: float) -> None:
         """Let happen what is due."""
-        due = int((now - self._started) * self._rate) - self._made
-        most = int(MOST_BEHIND_S * self._rate) + 1
-        if due > most:
-            self._started, self._made, due = now, 0, most
-        else:
-            self._made += due
         now_ms = _now_ms()
-        for _ in range(due):
-            self._happen(self.exchange.trading.next(now_ms), now_ms)
+        for _ in range(self._pace.due(now)):
+            self._happen(self.exchange.next(now_ms), now_ms)
+        for _ in range(self._orders_pace.due(now)):
+            self.exchange.trade(now_ms)
+        self._push_private(now_ms)
+
+    def _push_private(self, now_ms: int) -> None:
+        """Tell whoever listens to the account what happened to it."""
+        if not self.exchange.has_pushes:
+            return
+        for push in self.exchange.take_pushes(self._private, now_ms):
+            if not self.faults.hits("mute", push.channel):
+                connection = self._private[push.client]
+                connection.put(frame_of(push.message))
+                if connection.log is not None:
+                    connection.log.add_private(push)
 
     def _happen(self, event: Event, now_ms: int) -> None:
         """Push something to whoever listens."""
@@ -358,6 +404,11 @@ class Simulator:
         self._connects.append(self._now_s())
         if self._is_down():
             return web.Response(status=503)
+        number = next(self._numbers)
+        client = Client(f"{number:016x}", self.exchange.dialect(request.headers))
+        refusal = self.exchange.admit(client, request.query, _now_ms())
+        if refusal is not None:
+            return web.Response(status=refusal.status, text=refusal.body, content_type="application/json")
         websocket = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, autoping=False, autoclose=False, compress=False)
         try:
             await websocket.prepare(request)
@@ -368,8 +419,6 @@ class Simulator:
             return websocket
         name = request.query.get("log")
         log = None if name is None else self._logs.setdefault(name, Log())
-        number = next(self._numbers)
-        client = Client(f"{number:016x}", self.exchange.dialect(request.headers))
         connection = Connection(number, client, websocket, transport, name, log)
         self._connections[connection.number] = connection
         self._remembered.append(connection)
@@ -410,7 +459,11 @@ class Simulator:
         if len(connection.taken) > self.exchange.most_messages_per_s and connection.is_open:
             self._end(connection, "messages")
             return
-        reply = self.exchange.reply(text, connection.client, _now_ms())
+        client = connection.client
+        reply = self.exchange.reply(text, client, _now_ms())
+        if client not in self._private and any(map(self._is_private, reply.begun)) and self.faults.takes("cut-login"):
+            connection.cut()
+            return
         if reply.request:
             connection.requests[reply.request] += 1
             connection.requested.append((self._now_s(), reply.request, len(reply.begun)))
@@ -425,7 +478,8 @@ class Simulator:
             self._replay(connection, reply.begun)
         self._unsubscribe(connection, reply.ended)
         self._subscribe(connection, reply.begun)
-        if self._recording is not None and reply.begun:
+        self._push_private(_now_ms())
+        if self._recording is not None and not all(map(self._is_private, reply.begun)):
             connection.subscribed = time.monotonic()
             if connection.number not in self._players:
                 self._players[connection.number] = self._tasks.create_task(self._recording.play(connection))
@@ -436,6 +490,9 @@ class Simulator:
             if topic not in client.topics:
                 client.topics.add(topic)
                 client.begun += 1
+                if self._is_private(topic):
+                    self._private[client] = connection
+                    continue
                 for key in self._heard(topic):
                     self._listeners.setdefault(key, {}).setdefault((topic, client.dialect), []).append(connection)
 
@@ -444,6 +501,10 @@ class Simulator:
         for topic in topics:
             if topic in client.topics:
                 client.topics.remove(topic)
+                if self._is_private(topic):
+                    if not any(map(self._is_private, client.topics)):
+                        del self._private[client]
+                    continue
                 for key in self._heard(topic):
                     listeners = self._listeners[key]
                     listeners[topic, client.dialect].remove(connection)
@@ -452,6 +513,10 @@ class Simulator:
                 for delivery in self._held.get(topic.symbol, ()):
                     if delivery.topic == topic and connection in delivery.connections:
                         delivery.connections.remove(connection)
+
+    def _is_private(self, topic: Topic) -> bool:
+        """Whether a topic is of the account."""
+        return topic.channel in self.exchange.private_channels
 
     def _is_down(self) -> bool:
         """Whether whoever comes now is turned away."""
@@ -469,7 +534,7 @@ class Simulator:
         kind = self.exchange.kind_of(topic.channel)
         return [(symbol, kind) for symbol in self.exchange.heard(topic)]
 
-    async def _get(self, request: web.Request) -> web.Response:
+    async def _rest(self, request: web.Request) -> web.Response:
         self._requests[request.path] += 1
         self._rests.append((self._now_s(), request.path))
         if self._is_down():
@@ -481,14 +546,20 @@ class Simulator:
         if delay:
             self.faults.counts["slow-rest"] += 1
             await asyncio.sleep(delay)
-        if self._recording is not None:
+        if self._recording is not None and request.method == "GET":
             symbol = self.exchange.recorded_book(request.path, request.query)
             body = self._recording.bodies.get(request.path) if symbol is None else await self._recording.book(symbol)
             if body is not None:
                 return web.Response(body=body, content_type="application/json")
             if symbol is not None:
                 return web.Response(status=503)
-        status, text = self.exchange.get(request.path, request.query, _now_ms(), self.exchange.dialect(request.headers))
+        # What was signed is what was sent: nothing of it may be decoded and written anew.
+        path, _, query = request.raw_path.partition("?")
+        asked = Request(request.method, path, query, request.headers, await request.read())
+        status, text = self.exchange.rest(asked, _now_ms())
+        self._push_private(_now_ms())
+        for connection in self._private.values():
+            connection.flush(self.faults.amount("drip"))
         return web.Response(status=status, text=text, content_type="application/json")
 
     def _is_too_often(self, path: str) -> bool:
@@ -544,12 +615,24 @@ class Simulator:
         )
         return _json(state)
 
+    async def _get_account(self, request: web.Request) -> web.Response:
+        return _json(self.exchange.account.state())
+
+    async def _trade(self, request: web.Request) -> web.Response:
+        text = (await request.text()).strip() or "1"
+        if not text.isdecimal():
+            return web.Response(status=400, text=f"{text!r} is not a count\n")
+        for _ in range(int(text)):
+            self.exchange.trade(_now_ms())
+        self._push_private(_now_ms())
+        return _json({"trades": int(text)})
+
     async def _pause(self, request: web.Request) -> web.Response:
         self.is_paused = True
         return _json({"paused": True})
 
     async def _resume(self, request: web.Request) -> web.Response:
-        self._started, self._made = time.monotonic(), 0
+        self._restart()
         self.is_paused = False
         return _json({"paused": False})
 
@@ -569,6 +652,9 @@ class Simulator:
                 connection.cut()
         elif text == "clear":
             self.faults.clear()
+        elif text == "key-dies" and self._recording is None and text not in self.exchange.meaningless:
+            self.faults.counts[text] += 1
+            self.exchange.drop_keys()
         elif name in _AT_ONCE and self._recording is None:
             if value not in self.markets:
                 raise SettingsError(f"fault {text!r} is not of the form {name}=PAIR; known: {', '.join(self.markets)}")
