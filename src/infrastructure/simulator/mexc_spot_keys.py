@@ -2,7 +2,7 @@
 
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from secrets import token_hex
 
 #: How long a listen key lives from its creation or its last renewal, unless a fault says otherwise.
@@ -84,12 +84,9 @@ class ListenKeys:
         self._check(user, key, now_ms)
         del self._keys[key]
 
-    def kill(self, now_ms: int) -> int:
-        """End every key that a connection uses, and tell how many those were."""
-        used = [key for key in self._alive(now_ms) if self._connections[key]]
-        for key in used:
-            del self._keys[key]
-        return len(used)
+    def clear(self) -> None:
+        """End every key."""
+        self._keys.clear()
 
     def user(self, key: str, now_ms: int) -> int | None:
         """Whose a key is, None if it is nobody's or lapsed."""
@@ -114,9 +111,5 @@ class ListenKeys:
         if self.user(key, now_ms) != user:
             raise Lapsed(key)
 
-    def _alive(self, now_ms: int) -> Iterator[str]:
-        return iter([key for key in self._keys if self.user(key, now_ms) is not None])
-
     def _bury(self, now_ms: int) -> None:
-        alive = set(self._alive(now_ms))
-        self._keys = {key: entry for key, entry in self._keys.items() if key in alive}
+        self._keys = {key: entry for key, entry in self._keys.items() if self.user(key, now_ms) is not None}

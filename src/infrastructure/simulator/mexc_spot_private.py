@@ -14,8 +14,8 @@ from infrastructure.simulator.mexc_spot import bytes_field, number_field, text_f
 ORDERS = "spot@private.orders.v3.api.pb"
 DEALS = "spot@private.deals.v3.api.pb"
 ACCOUNT = "spot@private.account.v3.api.pb"
-#: By channel, the kind of an account's events that it tells of; their names have no symbol.
-PRIVATE_CHANNELS = {ORDERS: "order", DEALS: "fill", ACCOUNT: "balance"}
+#: Their names have no symbol.
+PRIVATE_CHANNELS = (ORDERS, DEALS, ACCOUNT)
 
 # Field numbers of the wrapper, and of its bodies.
 _CHANNEL, _SYMBOL, _CREATE_TIME, _SEND_TIME = 1, 3, 5, 6

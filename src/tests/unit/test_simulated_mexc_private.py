@@ -1,5 +1,6 @@
 """The simulated MEXC spot's accounts: pushes as recorded and as the protobuf library writes them, signatures, lives of listen keys."""
 
+import random
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -8,24 +9,59 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infrastructure.simulator.accounts import BUY, SELL, BalanceChange, Ending, Fill, Order, Reason, TimeInForce
+from infrastructure.simulator.market import Market
 from infrastructure.simulator.mexc_spot_keys import MOST_CONNECTIONS, MOST_KEYS, Lapsed, ListenKeys, is_signed, signature_of, signed_text
-from infrastructure.simulator.mexc_spot_private import (
-    STATUSES,
-    Balance,
-    Deal,
-    OrderState,
-    balance_push,
-    deal_push,
-    number_text,
-    order_push,
-)
+from infrastructure.simulator.mexc_spot_private import balance_push, deal_push, order_push, order_row
 from tests.harness.captures import lines
 from tests.harness.mexc_schema import read_push, rewritten
 
 NOW_MS = 1_790_281_243_450
-#: By the exchange's word in REST, the number in a push.
-TYPES = {1: "LIMIT", 5: "MARKET"}
-SIDES = {1: "BUY", 2: "SELL"}
+TIFS = {1: TimeInForce.GTC, 5: TimeInForce.IOC}
+ENDINGS = {1: Ending.OPEN, 2: Ending.FILLED, 3: Ending.OPEN, 4: Ending.CANCELLED, 5: Ending.CANCELLED}
+USER = 1
+
+
+def order_told(symbol: str, told: dict[str, Any]) -> Order:
+    """The order of which this was told."""
+    is_market = told["orderType"] == 5
+    amount, filled = Decimal(told["quantity"]), Decimal(told["cumulativeQuantity"])
+    return Order(
+        order_id=int(told["id"].removeprefix("C02__")),
+        client_id=told.get("clientId", ""),
+        market=Market(symbol, random.Random(1), False, symbol),
+        side=BUY if told["tradeType"] == 1 else SELL,
+        price=Decimal(0) if is_market else Decimal(told["price"]),
+        amount=amount,
+        tif=TIFS[told["orderType"]],
+        in_quote=False,
+        reduce_only=False,
+        created_ms=told["createTime"],
+        updated_ms=told["createTime"],
+        left=amount - filled,
+        reserved_currency="",
+        filled=filled,
+        turnover=Decimal(told["cumulativeAmount"]),
+        last_fill=Decimal(told.get("lastDealQuantity", "0")),
+        ending=ENDINGS[told["status"]],
+    )
+
+
+ORDER = order_told(
+    "MXUSDT",
+    {
+        "id": "C02__5",
+        "price": "3.5121",
+        "quantity": "2",
+        "orderType": 1,
+        "tradeType": 2,
+        "cumulativeQuantity": "1",
+        "cumulativeAmount": "3.6962",
+        "lastDealQuantity": "1",
+        "status": 3,
+        "createTime": 7,
+    },
+)
 
 
 class TestPushes:
@@ -33,39 +69,39 @@ class TestPushes:
         recorded = [line for line in lines(captures / "mexc_spot_private.jsonl") if "privateOrders" in line["decoded"]]
         for line in recorded:
             told = line["decoded"]["privateOrders"]
-            order = order_state(line["decoded"]["symbol"], told)
-            raw = bytes.fromhex(line["hex"])
-            written = order_push(order, line["decoded"]["sendTime"])
-            if told["orderType"] == 5:  # Of a market order nothing that is left was told.
-                read = read_push(written)
-                assert {**read, "privateOrders": told} == line["decoded"]
-                assert read["privateOrders"].keys() == told.keys()
+            raw = order_push(order_told(line["decoded"]["symbol"], told), line["decoded"]["sendTime"])
+            if told["orderType"] == 5:  # How far it might have gone is its own.
+                read = read_push(raw)
+                assert read["privateOrders"].keys() == told.keys() and Decimal(read["privateOrders"].pop("price")) < Decimal(
+                    told["avgPrice"]
+                )
+                assert {**read["privateOrders"], "price": told["price"]} == told
             else:
-                assert written == raw
+                assert raw == bytes.fromhex(line["hex"])
         assert {line["decoded"]["privateOrders"]["status"] for line in recorded} == {2, 4}
 
     def test_a_balance_is_written_as_a_recorded_one(self, captures: Path) -> None:
         recorded = [line for line in lines(captures / "mexc_spot_private.jsonl") if "privateAccount" in line["decoded"]]
         for line in recorded:
             told = line["decoded"]["privateAccount"]
-            balance = Balance(
+            change = BalanceChange(
+                number=1,
                 currency=told["vcoinName"],
                 available=Decimal(told["balanceAmount"]),
-                available_change=Decimal(told["balanceAmountChange"]),
                 frozen=Decimal(told["frozenAmount"]),
+                available_change=Decimal(told["balanceAmountChange"]),
                 frozen_change=Decimal(told["frozenAmountChange"]),
-                type=told["type"],
+                reason=Reason.PLACED,
+                order=ORDER,
                 time_ms=told["time"],
             )
-            read = read_push(balance_push(balance, line["decoded"]["sendTime"]))
-            assert read["privateAccount"] | {"coinId": told["coinId"]} == told
+            read = read_push(balance_push(change, line["decoded"]["sendTime"]))
+            assert read["privateAccount"] | {"coinId": told["coinId"], "type": told["type"]} == told
             assert read.keys() == line["decoded"].keys() and "symbol" not in read
-        assert recorded
+        assert "ENTRUST_PLACE" in {line["decoded"]["privateAccount"]["type"] for line in recorded}
 
     def test_a_deal_without_yes_says_no_by_silence(self) -> None:
-        taken = Deal(
-            "MXUSDT", Decimal("3.6962"), Decimal(1), Decimal("3.6962"), "SELL", False, "5X1", "", "C02__5", Decimal("0.0004"), "MX", 7
-        )
+        taken = Fill(5, 1, ORDER, Decimal("3.6962"), Decimal(1), Decimal("3.6962"), Decimal("0.0004"), "MX", False, 8)
         assert read_push(deal_push(taken, NOW_MS)) == {
             "channel": "spot@private.deals.v3.api.pb",
             "symbol": "MXUSDT",
@@ -79,60 +115,34 @@ class TestPushes:
                 "orderId": "C02__5",
                 "feeAmount": "0.0004",
                 "feeCurrency": "MX",
-                "time": 7,
+                "time": 8,
             },
         }
-        made = read_push(deal_push(taken._replace(is_maker=True, client_id="mine"), NOW_MS))["privateDeals"]
-        assert made["isMaker"] == 1 and made["clientOrderId"] == "mine"
+        made = taken._replace(is_maker=True, order=ORDER._replace(client_id="mine"))
+        raw = deal_push(made, NOW_MS)
+        read = read_push(raw)["privateDeals"]
+        assert rewritten(raw) == raw and read["isMaker"] == 1 and read["clientOrderId"] == "mine"
 
     @given(
-        st.builds(
-            OrderState,
-            st.just("BTCUSDT"),
-            st.text(min_size=1),
-            st.text(),
-            *[st.decimals(0, 10**9, places=8) for _ in range(3)],
-            st.sampled_from(["LIMIT", "LIMIT_MAKER", "IMMEDIATE_OR_CANCEL", "FILL_OR_KILL", "MARKET"]),
-            st.sampled_from(["BUY", "SELL"]),
-            st.sampled_from(list(STATUSES)),
-            *[st.decimals(0, 10**9, places=8) for _ in range(2)],
-            st.integers(0, 2**62),
-            st.decimals(0, 10**9, places=8),
-            st.booleans(),
-        )
+        st.text(),
+        st.decimals(0, 10**9, places=8),
+        st.decimals(Decimal("1e-8"), 10**9, places=8),
+        st.sampled_from(list(TimeInForce)),
+        st.sampled_from([BUY, SELL]),
+        st.sampled_from(list(Ending)),
+        st.booleans(),
     )
-    def test_any_order_is_what_the_library_would_have_written(self, order: OrderState) -> None:
+    def test_any_order_is_what_the_library_would_have_written(
+        self, client_id: str, price: Decimal, amount: Decimal, tif: TimeInForce, side: str, ending: Ending, in_quote: bool
+    ) -> None:
+        order = ORDER._replace(client_id=client_id, price=price, amount=amount, tif=tif, side=side, ending=ending)
+        order = order._replace(in_quote=in_quote and not price and side == BUY)
         raw = order_push(order, NOW_MS)
         read = read_push(raw)["privateOrders"]
         assert rewritten(raw) == raw
-        assert Decimal(read["price"]) == order.price and Decimal(read["cumulativeQuantity"]) == order.filled
-        assert ("lastDealQuantity" in read) is bool(order.last_quantity)
-
-    @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**15), max_value=10**15, places=12))
-    def test_a_number_is_exact_and_bare(self, value: Decimal) -> None:
-        text = number_text(value)
-        assert Decimal(text) == value and "E" not in text
-        assert "." not in text or text[-1] not in "0."
-
-
-def order_state(symbol: str, told: dict[str, Any]) -> OrderState:
-    """An order of which this was told."""
-    statuses = {number: name for name, number in STATUSES.items()}
-    return OrderState(
-        symbol=symbol,
-        order_id=told["id"],
-        client_id=told.get("clientId", ""),
-        price=Decimal(told["price"]),
-        quantity=Decimal(told["quantity"]),
-        amount=Decimal(told["amount"]),
-        type=TYPES[told["orderType"]],
-        side=SIDES[told["tradeType"]],
-        status=statuses[told["status"]],
-        filled=Decimal(told["cumulativeQuantity"]),
-        filled_amount=Decimal(told["cumulativeAmount"]),
-        create_ms=told["createTime"],
-        last_quantity=Decimal(told.get("lastDealQuantity", "0")),
-    )
+        assert read.get("clientId", "") == client_id and Decimal(read["cumulativeQuantity"]) == order.filled
+        row = order_row(order)
+        assert [row["price"], row["origQty"], row["origQuoteOrderQty"]] == [read["price"], read["quantity"], read["amount"]]
 
 
 class TestSignatures:
@@ -184,58 +194,59 @@ class TestListenKeys:
     def test_a_key_lives_an_hour_from_its_last_renewal(self) -> None:
         keys = ListenKeys()
         key = created(keys, 0)
-        assert len(key) == 64 and keys.user(key, 3_599_999) == "1" and keys.user(key, 3_600_000) is None
-        keys.renew("1", key, 1_800_000)
-        assert keys.user(key, 5_399_999) == "1" and keys.user(key, 5_400_000) is None
+        assert len(key) == 64 and keys.user(key, 3_599_999) == USER and keys.user(key, 3_600_000) is None
+        keys.renew(USER, key, 1_800_000)
+        assert keys.user(key, 5_399_999) == USER and keys.user(key, 5_400_000) is None
         with pytest.raises(Lapsed):
-            keys.renew("1", key, 5_400_000)
+            keys.renew(USER, key, 5_400_000)
 
     def test_how_long_keys_live_may_change_while_they_do(self) -> None:
         lives = [3600.0]
         keys = ListenKeys(lambda: lives[0])
         key = created(keys, 0)
         lives[0] = 2
-        assert keys.user(key, 1999) == "1" and keys.user(key, 2000) is None
+        assert keys.user(key, 1999) == USER and keys.user(key, 2000) is None
 
     def test_a_user_has_sixty_keys_and_another_when_one_is_gone(self) -> None:
         keys = ListenKeys()
         first, *others = (created(keys, number) for number in range(MOST_KEYS))
-        assert keys.create("1", MOST_KEYS) is None and keys.create("2", MOST_KEYS) is not None
-        keys.delete("1", others[0], MOST_KEYS)
-        assert keys.create("1", MOST_KEYS) is not None
-        assert keys.create("1", MOST_KEYS) is None
-        assert first in keys.of("1", 3_599_999) and first not in keys.of("1", 3_600_000)
-        assert keys.create("1", 3_600_000) is not None  # The first has lapsed.
+        assert keys.create(USER, MOST_KEYS) is None and keys.create(2, MOST_KEYS) is not None
+        keys.delete(USER, others[0], MOST_KEYS)
+        assert keys.create(USER, MOST_KEYS) is not None
+        assert keys.create(USER, MOST_KEYS) is None
+        assert first in keys.of(USER, 3_599_999) and first not in keys.of(USER, 3_600_000)
+        assert keys.create(USER, 3_600_000) is not None  # The first has lapsed.
 
     def test_a_key_is_its_users_alone(self) -> None:
         keys = ListenKeys()
         key = created(keys, 0)
         for act in (keys.renew, keys.delete):
             with pytest.raises(Lapsed):
-                act("2", key, 1)
+                act(2, key, 1)
             with pytest.raises(Lapsed):
-                act("1", "0" * 64, 1)
-        assert keys.of("1", 1) == [key] and keys.of("2", 1) == []
-        keys.delete("1", key, 1)
+                act(USER, "0" * 64, 1)
+        assert keys.of(USER, 1) == [key] and keys.of(2, 1) == []
+        keys.delete(USER, key, 1)
         assert keys.user(key, 1) is None
 
     def test_five_connections_read_a_key_and_another_when_one_is_gone(self) -> None:
         keys = ListenKeys()
         key = created(keys, 0)
-        assert [keys.open(key, 1) for _ in range(MOST_CONNECTIONS + 1)] == ["1"] * MOST_CONNECTIONS + [None]
+        assert [keys.open(key, 1) for _ in range(MOST_CONNECTIONS + 1)] == [USER] * MOST_CONNECTIONS + [None]
         keys.close(key)
-        assert keys.open(key, 1) == "1"
+        assert keys.open(key, 1) == USER
         assert keys.open(key, 3_600_000) is None
 
-    def test_only_keys_in_use_are_killed(self) -> None:
+    def test_all_keys_may_end_at_once(self) -> None:
         keys = ListenKeys()
-        used, unused = created(keys, 0), created(keys, 0)
-        keys.open(used, 0)
-        assert keys.kill(1) == 1 and keys.kill(1) == 0
-        assert keys.user(used, 1) is None and keys.user(unused, 1) == "1"
+        key = created(keys, 0)
+        keys.open(key, 0)
+        keys.clear()
+        assert keys.user(key, 0) is None and keys.of(USER, 0) == []
+        keys.close(key)
 
 
 def created(keys: ListenKeys, now_ms: int) -> str:
-    key = keys.create("1", now_ms)
+    key = keys.create(USER, now_ms)
     assert key is not None
     return key
