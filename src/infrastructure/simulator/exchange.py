@@ -240,6 +240,17 @@ class Exchange(ABC):
         """What whoever opens a WebSocket with ``query`` in its address is turned away with, None if he is let in."""
         return None
 
+    def greeting(self, client: Client) -> Sequence[Message]:
+        """What a client is told before it says anything."""
+        return ()
+
+    def dismiss(self, client: Client) -> None:
+        """A client that was let in is gone."""
+
+    def has_outlived(self, client: Client, now_ms: int) -> bool:
+        """Whether a client's connection goes on only by mistake, because what it proved has lapsed long ago."""
+        return False
+
     def drop_keys(self) -> None:
         """Every listen key ends, in silence. Not asked for where the fault has no meaning."""
         raise NotImplementedError

@@ -1,11 +1,12 @@
 """MEXC spot's answers: to requests over its WebSocket and over REST. Pure: what is to be sent comes back."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from infrastructure.simulator import mexc_spot
-from infrastructure.simulator.exchange import EVERY, Answer, Client, Exchange, Recorded, Reply
+from infrastructure.simulator.accounts import AccountEvent, BalanceChange, Fill, OrderChange
+from infrastructure.simulator.exchange import EVERY, Answer, Client, Exchange, Recorded, Reply, Request
 from infrastructure.simulator.faults import Faults
 from infrastructure.simulator.market import Event, Market, Print, Topic, price_text, turnover_text, units_text
 from infrastructure.simulator.mexc_spot import (
@@ -25,10 +26,16 @@ from infrastructure.simulator.mexc_spot import (
     stream_name,
     unpadded,
 )
+from infrastructure.simulator.mexc_spot_account import MexcSpotAccount
+from infrastructure.simulator.mexc_spot_private import ACCOUNT, DEALS, ORDERS, PRIVATE_CHANNELS, balance_push, deal_push, order_push
 
 #: The most subscriptions that a connection ever gets: ending one does not make room for another.
 MOST_SUBSCRIPTIONS = 30
 DEPTH_LIMIT = 5000
+#: What an address with a listen key that is none brings, whatever is asked for: the one message that is not JSON.
+INVALID_LISTEN_KEY = "Invalid listen key"
+#: For how long a connection whose listen key has lapsed stays open, in ms; nothing private comes on it any more.
+LAPSED_MS = 60_000
 #: Endings of pairs' names, by which the pairs of a recording are told.
 QUOTES = ("USDT", "USDC", "USDE", "USD1", "TUSD", "EUR", "BRL", "TRY", "BTC", "ETH", "MX")
 
@@ -39,6 +46,7 @@ class MexcSpotExchange(Exchange):
     name = "mexc_spot"
     websocket_path = "/ws"
     channels = tuple(CHANNELS)
+    private_channels = tuple(PRIVATE_CHANNELS)
     #: Its clients begin with a REST book.
     seeded_channel = DEPTH
     #: Nothing says that it does; clients have a ping of their own.
@@ -59,7 +67,10 @@ class MexcSpotExchange(Exchange):
             for name, channel in CHANNELS.items()
             for symbol in ((EVERY,) if name == MINI_TICKERS else symbols)
             for option in channel.options
-        }
+        } | {name: Topic(name, EVERY) for name in PRIVATE_CHANNELS}
+        self._owner = MexcSpotAccount(self.account, self.by_native, faults, api_key, secret, self.tell)
+        #: By client: when its listen key was first seen to have lapsed.
+        self._lapsed: dict[Client, int] = {}
         self._routes: Mapping[str, Callable[[Mapping[str, str], int], Answer]] = {
             "/api/v3/ping": lambda query, now_ms: Answer(200, "{}"),
             "/api/v3/time": lambda query, now_ms: Answer(200, f'{{"serverTime":{now_ms}}}'),
@@ -96,8 +107,52 @@ class MexcSpotExchange(Exchange):
         """A wrapper without a body."""
         return bodyless(topic, now_ms)
 
+    def private_pushes(self, event: AccountEvent, client: Client, clock_ms: int) -> Iterable[tuple[str, bytes]]:
+        """How a client is told of an account's event: nothing any more once its listen key has lapsed."""
+        channel, message = _told(event, clock_ms)
+        if channel and Topic(channel, EVERY) in client.topics and self._is_owner(client, clock_ms):
+            yield channel, message
+
+    def _is_owner(self, client: Client, clock_ms: int) -> bool:
+        return client.user is not None and self._owner.keys.user(client.listen_key, clock_ms) == client.user
+
+    def admit(self, client: Client, query: Mapping[str, str], now_ms: int) -> Answer | None:
+        """Let in whoever comes; whose connection it is, a listen key in its address says."""
+        client.listen_key = query.get("listenKey", "")
+        if client.listen_key:
+            client.user = self._owner.keys.open(client.listen_key, self.clock_ms(now_ms))
+        return None
+
+    def greeting(self, client: Client) -> Sequence[str]:
+        """That a listen key is none."""
+        return (INVALID_LISTEN_KEY,) if _is_useless(client) else ()
+
+    def dismiss(self, client: Client) -> None:
+        """Another connection may use its listen key."""
+        self._lapsed.pop(client, None)
+        if client.user is not None:
+            self._owner.keys.close(client.listen_key)
+
+    def has_outlived(self, client: Client, now_ms: int) -> bool:
+        """Whether its listen key has lapsed long ago; first such a connection only falls silent."""
+        if client.user is None or self._is_owner(client, self.clock_ms(now_ms)):
+            return False
+        return now_ms - self._lapsed.setdefault(client, now_ms) >= LAPSED_MS
+
+    def drop_keys(self) -> None:
+        """Every listen key ends, in silence."""
+        self._owner.keys.clear()
+
+    def rest(self, request: Request, now_ms: int) -> Answer:
+        """The answer to any REST request: of the account's owner, or of anybody."""
+        if self._owner.answers(request.path):
+            return self._owner.rest(request, self.clock_ms(now_ms))
+        return super().rest(request, now_ms)
+
     def reply(self, text: str, client: Client, now_ms: int) -> Reply:
         """The reply to one frame of a client: what is refused of a request is refused on its own."""
+        if _is_useless(client):
+            return Reply(INVALID_LISTEN_KEY)
         try:
             request = json.loads(text)
         except (ValueError, RecursionError):
@@ -114,13 +169,13 @@ class MexcSpotExchange(Exchange):
         if method == "UNSUBSCRIPTION":
             ended = [self._topics[name] for name in names if name in self._topics]
             return Reply(answer(number, ",".join(names)), method, ended=ended)
-        return self._subscribe(number, names, client)
+        return self._subscribe(number, names, client, self._is_owner(client, self.clock_ms(now_ms)))
 
-    def _subscribe(self, number: int, names: Sequence[str], client: Client) -> Reply:
+    def _subscribe(self, number: int, names: Sequence[str], client: Client, is_owner: bool) -> Reply:
         begun: list[Topic] = []
         accepted, refused = [], []
         for name in names:
-            topic = self._topics.get(name)
+            topic = self._topics.get(name) if is_owner or name not in PRIVATE_CHANNELS else None
             if topic is None or self.faults.hits("refuse", topic.channel, topic.symbol):
                 refused.append(name)
             elif self.faults.hits("unanswered", topic.channel):
@@ -206,6 +261,22 @@ def unified(native: str) -> str | None:
     """The pair of a recording that the exchange calls so, told by how its name ends; None if it ends in nothing known."""
     quote = next((quote for quote in QUOTES if native.endswith(quote) and native != quote), None)
     return None if quote is None else f"{native.removesuffix(quote)}/{quote}"
+
+
+def _told(event: AccountEvent, clock_ms: int) -> tuple[str, bytes]:
+    """The channel that tells of an account's event, "" if none does, and how."""
+    if isinstance(event, OrderChange):
+        return ORDERS, order_push(event.order, clock_ms)
+    if isinstance(event, Fill):
+        return DEALS, deal_push(event, clock_ms)
+    if isinstance(event, BalanceChange):
+        return ACCOUNT, balance_push(event, clock_ms)
+    return "", b""
+
+
+def _is_useless(client: Client) -> bool:
+    """Whether a client came with a listen key that is none."""
+    return bool(client.listen_key) and client.user is None
 
 
 def _ticker(market: Market, now_ms: int) -> dict[str, object]:

@@ -388,6 +388,8 @@ class Simulator:
             self._end(connection, "silence")
         elif connection.quiet_s(now) >= self.exchange.quiet_timeout_s:
             self._end(connection, "quiet")
+        elif self.exchange.has_outlived(connection.client, _now_ms()):
+            self._end(connection, "lapsed")
 
     def _end(self, connection: Connection, limit: str) -> None:
         """The client met a limit that costs it its connection."""
@@ -409,6 +411,12 @@ class Simulator:
         refusal = self.exchange.admit(client, request.query, _now_ms())
         if refusal is not None:
             return web.Response(status=refusal.status, text=refusal.body, content_type="application/json")
+        try:
+            return await self._meet(request, number, client)
+        finally:
+            self.exchange.dismiss(client)
+
+    async def _meet(self, request: web.Request, number: int, client: Client) -> web.StreamResponse:
         websocket = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, autoping=False, autoclose=False, compress=False)
         try:
             await websocket.prepare(request)
@@ -422,6 +430,8 @@ class Simulator:
         connection = Connection(number, client, websocket, transport, name, log)
         self._connections[connection.number] = connection
         self._remembered.append(connection)
+        for message in self.exchange.greeting(client):
+            connection.put(frame_of(message))
         try:
             await self._read(connection)
         finally:

@@ -9,8 +9,9 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tests.harness.mexc_frames import WRAPPER, Table
 
-#: Fields of public pushes that are whole numbers, and those that are lists; all others are texts, and there is one of each.
+#: Fields of pushes that are whole numbers, and those that are lists; all others are texts, and there is one of each. A yes is a 1.
 NUMBERS = {"createTime", "sendTime", "lastOrderCreateTime", "tradeType", "time", "windowStart", "windowEnd"}
+NUMBERS |= {"orderType", "isMaker", "isSelfTrade", "status"}
 LISTS = {"asks", "bids", "deals", "items"}
 _PACKAGE = "tests.mexc"
 
@@ -31,7 +32,7 @@ def _add(file: descriptor_pb2.FileDescriptorProto, name: str, table: Table) -> N
 
 def _wrapper_type() -> type[Message]:
     file = descriptor_pb2.FileDescriptorProto(name="tests_mexc.proto", package=_PACKAGE, syntax="proto3")
-    _add(file, "Wrapper", {name: place for name, place in WRAPPER.items() if not name.startswith("private")})
+    _add(file, "Wrapper", WRAPPER)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Wrapper"))
