@@ -6,6 +6,7 @@ Sources: https://www.gate.com/docs/developers/apiv4/ws/en/, .../futures/ws/en/ (
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import ClassVar, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from infrastructure.events import BalanceUpdate, Fill, OrderUpdate, PositionUpda
 from infrastructure.exchanges.gateio.envelope import Envelope, milliseconds_to_ns, seconds_to_ns
 from infrastructure.exchanges.gateio.market import GateioChannels
 from infrastructure.exchanges.gateio.signing import signed_call, subscription_proof
+from infrastructure.exchanges.numbers import difference
 from infrastructure.instruments import Instrument, Symbols
 from infrastructure.venue import Acknowledgement, BookUpdate, Message
 
@@ -50,9 +52,11 @@ class ServerTime(msgspec.Struct):
     server_time: int
 
 
-#: A time comes as a number or as a text, in seconds or milliseconds, with a fraction or without; a double would not hold it.
+#: A number of an account, in JSON a number or a text, which a double would not hold.
+Number = msgspec.Raw
+#: A time, likewise, in seconds or milliseconds, with a fraction or without.
 Time = msgspec.Raw
-NO_TIME = msgspec.Raw(b"0")
+NOTHING = msgspec.Raw(b'""')
 #: No time in milliseconds is shorter before its point, no time in seconds longer: 5138 in seconds, 1973 in milliseconds.
 _DIGITS_OF_MS = 12
 
@@ -86,6 +90,13 @@ def identifier(value: int | str, name: str) -> str:
 def client_order_id(text: str | None) -> str | None:
     """What the owner called an order: it begins with ``t-``; other texts are the venue's, such as ``web`` and ``apiv4``."""
     return text if text is not None and text.startswith("t-") else None
+
+
+def filled(amount: Decimal, left: Decimal) -> Decimal:
+    """How much of an order of ``amount`` was executed when so much is left. Raises DecodeError for more than there was."""
+    if left > amount:
+        raise DecodeError(f"of an order of {amount} {left} is left")
+    return difference(amount, left)
 
 
 def rows_of(row_type: type[Row], convert: Callable[[Row, int | None], Told]) -> Listing:

@@ -15,13 +15,15 @@ from infrastructure.errors import DecodeError, SettingsError
 from infrastructure.events import BalanceUpdate, Fill, MessageType, OrderStatus, OrderUpdate, PositionUpdate, RiskKind, RiskNotice, Side
 from infrastructure.exchanges.gateio.account import (
     EVERY,
-    NO_TIME,
+    NOTHING,
     TIME_CALL,
     GateioAccountCodec,
     Listing,
+    Number,
     Time,
     Told,
     client_order_id,
+    filled,
     first_time,
     identifier,
     read_answer,
@@ -29,7 +31,7 @@ from infrastructure.exchanges.gateio.account import (
 )
 from infrastructure.exchanges.gateio.envelope import Envelope, native_contract, unified_contract
 from infrastructure.exchanges.gateio.market import Reader, each
-from infrastructure.exchanges.numbers import difference, money, not_negative, positive
+from infrastructure.exchanges.numbers import money, money_or_none, positive, positive_or_none
 from infrastructure.instruments import Symbols
 from infrastructure.venue import ALL, Message, PrivateVenue
 
@@ -49,16 +51,16 @@ class OrderResult(msgspec.Struct):
 
     contract: str
     id: int | str
-    size: Decimal
-    left: Decimal
+    size: Number
+    left: Number
     status: str
-    price: Decimal = Decimal(0)
-    fill_price: Decimal = Decimal(0)
+    price: Number = NOTHING
+    fill_price: Number = NOTHING
     finish_as: str = ""
     text: str | None = None
-    update_time: Time = NO_TIME
-    finish_time_ms: Time = NO_TIME
-    finish_time: Time = NO_TIME
+    update_time: Time = NOTHING
+    finish_time_ms: Time = NOTHING
+    finish_time: Time = NOTHING
 
 
 class TradeResult(msgspec.Struct):
@@ -69,16 +71,16 @@ class TradeResult(msgspec.Struct):
 
     contract: str
     order_id: int | str
-    size: Decimal
-    price: Decimal
+    size: Number
+    price: Number
     id: int | str = ""
     trade_id: int | str = ""
     role: str = ""
-    fee: Decimal | None = None
-    point_fee: Decimal | None = None
+    fee: Number = NOTHING
+    point_fee: Number = NOTHING
     text: str | None = None
-    create_time_ms: Time = NO_TIME
-    create_time: Time = NO_TIME
+    create_time_ms: Time = NOTHING
+    create_time: Time = NOTHING
 
 
 class PositionResult(msgspec.Struct):
@@ -88,16 +90,16 @@ class PositionResult(msgspec.Struct):
     """
 
     contract: str
-    size: Decimal
-    entry_price: Decimal = Decimal(0)
-    leverage: Decimal = Decimal(0)
-    liq_price: Decimal = Decimal(0)
-    margin: Decimal | None = None
-    realised_pnl: Decimal | None = None
+    size: Number
+    entry_price: Number = NOTHING
+    leverage: Number = NOTHING
+    liq_price: Number = NOTHING
+    margin: Number = NOTHING
+    realised_pnl: Number = NOTHING
     mode: str = ""
-    time_ms: Time = NO_TIME
-    time: Time = NO_TIME
-    update_time: Time = NO_TIME
+    time_ms: Time = NOTHING
+    time: Time = NOTHING
+    update_time: Time = NOTHING
 
 
 class BalanceResult(msgspec.Struct):
@@ -105,11 +107,11 @@ class BalanceResult(msgspec.Struct):
     "time_ms":1755738516430,"type":"fee","user":"12870774"}``; frames of 2022 have no ``currency``.
     """
 
-    balance: Decimal
+    balance: Number
     type: str = ""
     currency: str = "usdt"
-    time_ms: Time = NO_TIME
-    time: Time = NO_TIME
+    time_ms: Time = NOTHING
+    time: Time = NOTHING
 
 
 class LiquidationResult(msgspec.Struct):
@@ -118,10 +120,10 @@ class LiquidationResult(msgspec.Struct):
     """
 
     contract: str
-    size: Decimal
-    fill_price: Decimal = Decimal(0)
-    time_ms: Time = NO_TIME
-    time: Time = NO_TIME
+    size: Number
+    fill_price: Number = NOTHING
+    time_ms: Time = NOTHING
+    time: Time = NOTHING
 
 
 class DeleverageResult(msgspec.Struct):
@@ -130,10 +132,10 @@ class DeleverageResult(msgspec.Struct):
     """
 
     contract: str
-    trade_size: Decimal
-    fill_price: Decimal = Decimal(0)
-    time_ms: Time = NO_TIME
-    time: Time = NO_TIME
+    trade_size: Number
+    fill_price: Number = NOTHING
+    time_ms: Time = NOTHING
+    time: Time = NOTHING
 
 
 class RankResult(msgspec.Struct):
@@ -143,7 +145,7 @@ class RankResult(msgspec.Struct):
 
     contract: str
     rank_division: int
-    time_ms: Time = NO_TIME
+    time_ms: Time = NOTHING
 
 
 class FuturesAccount(msgspec.Struct):
@@ -153,8 +155,8 @@ class FuturesAccount(msgspec.Struct):
 
     user: int
     currency: str
-    total: Decimal
-    available: Decimal | None = None
+    total: Number
+    available: Number = NOTHING
 
 
 ORDERS = "futures.orders"
@@ -258,28 +260,25 @@ class GateioFuturesAccountCodec(GateioAccountCodec):
 
     def _order(self, result: OrderResult, sent_ns: int | None) -> OrderUpdate:
         size, left = money(result.size, "size"), money(result.left, "left")
-        average = not_negative(result.fill_price, "fill_price")
         return OrderUpdate(
             NAME,
             self.symbol_of(result.contract),
             identifier(result.id, "id"),
             client_order_id(result.text),
             _side(size),
-            _status(result),
-            not_negative(result.price, "price") or None,
+            _status(result, left),
+            positive_or_none(result.price, "price"),
             size.copy_abs(),
-            not_negative(difference(size.copy_abs(), left.copy_abs()), "what is filled"),
+            filled(size.copy_abs(), left.copy_abs()),
             first_time(result.update_time, result.finish_time_ms, result.finish_time) or sent_ns,
-            average_price=average or None,
+            average_price=positive_or_none(result.fill_price, "fill_price"),
             native_status=result.finish_as or result.status,
         )
 
     def _fill(self, result: TradeResult, sent_ns: int | None) -> Fill:
         symbol, size = self.symbol_of(result.contract), money(result.size, "size")
-        fee = None if result.fee is None else money(result.fee, "fee")
-        currency = symbol.rpartition(":")[2]
-        if result.point_fee and not fee:
-            fee, currency = money(result.point_fee, "point_fee"), "POINT"
+        fee, points = money_or_none(result.fee, "fee"), money_or_none(result.point_fee, "point_fee")
+        is_in_points = bool(not fee and points)
         return Fill(
             NAME,
             symbol,
@@ -288,8 +287,8 @@ class GateioFuturesAccountCodec(GateioAccountCodec):
             _side(size),
             positive(result.price, "price"),
             size.copy_abs(),
-            fee,
-            None if fee is None else currency,
+            points if is_in_points else fee,
+            "POINT" if is_in_points else symbol.rpartition(":")[2],
             first_time(result.create_time_ms, result.create_time) or sent_ns,
             is_maker={"maker": True, "taker": False}.get(result.role),
             client_order_id=client_order_id(result.text),
@@ -300,14 +299,14 @@ class GateioFuturesAccountCodec(GateioAccountCodec):
             NAME,
             self.symbol_of(result.contract),
             money(result.size, "size"),
-            not_negative(result.entry_price, "entry_price") or None,
+            positive_or_none(result.entry_price, "entry_price"),
             first_time(result.time_ms, result.time, result.update_time) or sent_ns,
             mode=result.mode,
-            leverage=not_negative(result.leverage, "leverage") or None,
-            margin=None if result.margin is None else money(result.margin, "margin"),
-            realised_pnl=None if result.realised_pnl is None else money(result.realised_pnl, "realised_pnl"),
+            leverage=positive_or_none(result.leverage, "leverage"),
+            margin=money_or_none(result.margin, "margin"),
+            realised_pnl=money_or_none(result.realised_pnl, "realised_pnl"),
             # Of a position that no price can end it is 0 or below.
-            liquidation_price=max(money(result.liq_price, "liq_price"), Decimal(0)) or None,
+            liquidation_price=max(money_or_none(result.liq_price, "liq_price") or Decimal(0), Decimal(0)) or None,
         )
 
     def _balance(self, result: BalanceResult, envelope: Envelope) -> Message:
@@ -320,7 +319,7 @@ class GateioFuturesAccountCodec(GateioAccountCodec):
 
     def _account(self, raw: bytes | str) -> tuple[list[Told], int]:
         result = _decode_account(raw)
-        available = None if result.available is None else money(result.available, "available")
+        available = money_or_none(result.available, "available")
         currency = identifier(result.currency.upper(), "currency")
         return [BalanceUpdate(NAME, currency, money(result.total, "total"), available, None, None)], 1
 
@@ -332,9 +331,9 @@ class GateioFuturesAccountCodec(GateioAccountCodec):
         times = first_time(result.time_ms, result.time) or envelope.exchange_ns
         return self._closed(RiskKind.DELEVERAGED, result.contract, result.trade_size, result.fill_price, times)
 
-    def _closed(self, kind: RiskKind, contract: str, size: Decimal, price: Decimal, exchange_ns: int | None) -> Message:
+    def _closed(self, kind: RiskKind, contract: str, size: Number, price: Number, exchange_ns: int | None) -> Message:
         amount = money(size, "size").copy_abs()
-        return RiskNotice(NAME, self.symbol_of(contract), kind, amount, not_negative(price, "fill_price") or None, None, exchange_ns)
+        return RiskNotice(NAME, self.symbol_of(contract), kind, amount, positive_or_none(price, "fill_price"), None, exchange_ns)
 
     def _rank(self, result: RankResult, envelope: Envelope) -> Message:
         exchange_ns = first_time(result.time_ms) or envelope.exchange_ns
@@ -348,12 +347,12 @@ def _side(size: Decimal) -> Side:
     return Side.BUY if size > 0 else Side.SELL
 
 
-def _status(result: OrderResult) -> OrderStatus:
+def _status(result: OrderResult, left: Decimal) -> OrderStatus:
     if result.status == "open":
         return OrderStatus.OPEN
     if result.status != "finished":
         raise DecodeError(f"an order is neither open nor finished: {result.status[:32]!r}")
-    return OrderStatus.FILLED if not result.left or result.finish_as == "filled" else OrderStatus.CANCELED
+    return OrderStatus.FILLED if not left or result.finish_as == "filled" else OrderStatus.CANCELED
 
 
 GATEIO_FUTURES_ACCOUNT = PrivateVenue(

@@ -14,20 +14,22 @@ from infrastructure.errors import DecodeError
 from infrastructure.events import BalanceUpdate, Fill, MessageType, OrderStatus, OrderUpdate, Side
 from infrastructure.exchanges.gateio.account import (
     EVERY,
-    NO_TIME,
+    NOTHING,
     TIME_CALL,
     GateioAccountCodec,
     Listing,
+    Number,
     Time,
     Told,
     client_order_id,
+    filled,
     first_time,
     identifier,
     rows_of,
 )
 from infrastructure.exchanges.gateio.envelope import Envelope, native_pair, unified_pair
 from infrastructure.exchanges.gateio.market import Reader, each
-from infrastructure.exchanges.numbers import difference, money, not_negative, positive, total
+from infrastructure.exchanges.numbers import money, money_or_none, not_negative, positive, positive_or_none, total
 from infrastructure.venue import ALL, Message, PrivateVenue
 
 NAME = "gateio_spot"
@@ -48,18 +50,18 @@ class OrderResult(msgspec.Struct):
     currency_pair: str
     type: str
     side: Side
-    amount: Decimal
-    left: Decimal
-    price: Decimal = Decimal(0)
+    amount: Number
+    left: Number
+    price: Number = NOTHING
     event: str = ""
     status: str = ""
     finish_as: str = ""
     text: str | None = None
-    filled_amount: Decimal | None = None
-    filled_total: Decimal = Decimal(0)
-    avg_deal_price: Decimal = Decimal(0)
-    update_time_ms: Time = NO_TIME
-    update_time: Time = NO_TIME
+    filled_amount: Number = NOTHING
+    filled_total: Number = NOTHING
+    avg_deal_price: Number = NOTHING
+    update_time_ms: Time = NOTHING
+    update_time: Time = NOTHING
 
 
 class TradeResult(msgspec.Struct):
@@ -73,16 +75,16 @@ class TradeResult(msgspec.Struct):
     order_id: int | str
     currency_pair: str
     side: Side
-    amount: Decimal
-    price: Decimal
+    amount: Number
+    price: Number
     role: str = ""
-    fee: Decimal | None = None
+    fee: Number = NOTHING
     fee_currency: str | None = None
-    gt_fee: Decimal | None = None
-    point_fee: Decimal | None = None
+    gt_fee: Number = NOTHING
+    point_fee: Number = NOTHING
     text: str | None = None
-    create_time_ms: Time = NO_TIME
-    create_time: Time = NO_TIME
+    create_time_ms: Time = NOTHING
+    create_time: Time = NOTHING
 
 
 class BalanceResult(msgspec.Struct):
@@ -92,20 +94,20 @@ class BalanceResult(msgspec.Struct):
     """
 
     currency: str
-    total: Decimal
-    available: Decimal
-    freeze: Decimal
+    total: Number
+    available: Number
+    freeze: Number
     change_type: str = ""
-    timestamp_ms: Time = NO_TIME
-    timestamp: Time = NO_TIME
+    timestamp_ms: Time = NOTHING
+    timestamp: Time = NOTHING
 
 
 class SpotAccount(msgspec.Struct):
     """``{"currency":"ETH","available":"968.8","locked":"0","update_id":98}``, of ``GET /spot/accounts``."""
 
     currency: str
-    available: Decimal
-    locked: Decimal
+    available: Number
+    locked: Number
 
 
 class PairOrders(msgspec.Struct):
@@ -181,17 +183,14 @@ class GateioSpotAccountCodec(GateioAccountCodec):
         return self._order(_decode_order(raw), None)
 
     def _open_orders(self, raw: bytes | str) -> tuple[list[Told], int]:
-        groups = _decode_open_orders(raw)
-        return [self._order(order, None) for group in groups for order in group.orders], max(
-            (len(group.orders) for group in groups), default=0
-        )
+        pairs = [pair.orders for pair in _decode_open_orders(raw)]
+        return [self._order(order, None) for orders in pairs for order in orders], max(map(len, pairs), default=0)
 
     def _order(self, result: OrderResult, sent_ns: int | None) -> OrderUpdate:
         is_market = result.type.startswith("market")
         is_for_value = is_market and result.side is Side.BUY
         amount, left = positive(result.amount, "amount"), not_negative(result.left, "left")
-        average = not_negative(result.avg_deal_price, "avg_deal_price")
-        filled = _bought(result, average) if is_for_value else not_negative(difference(amount, left), "what is filled")
+        average = positive_or_none(result.avg_deal_price, "avg_deal_price")
         return OrderUpdate(
             NAME,
             self.symbol_of(result.currency_pair),
@@ -199,11 +198,11 @@ class GateioSpotAccountCodec(GateioAccountCodec):
             client_order_id(result.text),
             result.side,
             _status(result, left),
-            None if is_market else not_negative(result.price, "price") or None,
+            None if is_market else positive_or_none(result.price, "price"),
             None if is_for_value else amount,
-            filled,
+            _bought(result, average) if is_for_value else filled(amount, left),
             first_time(result.update_time_ms, result.update_time) or sent_ns,
-            average_price=average or None,
+            average_price=average,
             quote_amount=amount if is_for_value else None,
             native_status=result.finish_as or result.event or result.status,
         )
@@ -251,22 +250,26 @@ def _status(result: OrderResult, left: Decimal) -> OrderStatus:
     return OrderStatus.FILLED if not left or result.finish_as == "filled" or result.status == "closed" else OrderStatus.CANCELED
 
 
-def _bought(result: OrderResult, average: Decimal) -> Decimal:
+def _bought(result: OrderResult, average: Decimal | None) -> Decimal:
     """What an order for a value has bought; where it is not said, as by the venue until 2025, the value at the average price."""
-    if result.filled_amount is not None:
+    if money_or_none(result.filled_amount, "filled_amount") is not None:
         return not_negative(result.filled_amount, "filled_amount")
-    value = not_negative(result.filled_total, "filled_total")
-    if value and not average:
-        raise DecodeError("an order that has bought something at no price")
-    return value / average if value else value
+    value = positive_or_none(result.filled_total, "filled_total")
+    if value is None:
+        return Decimal(0)
+    if average is None:
+        raise DecodeError("an order has bought something at no price")
+    return value / average
 
 
 def _fee(result: TradeResult) -> tuple[Decimal | None, str | None]:
     """A fee is taken in the currency that was bought, or from what the account holds of GT or of points instead."""
-    for fee, currency in ((result.gt_fee, "GT"), (result.point_fee, "POINT")):
-        if fee and not result.fee:
-            return money(fee, "fee"), currency
-    return None if result.fee is None else money(result.fee, "fee"), result.fee_currency
+    fee, gt, points = (
+        money_or_none(value, name) for value, name in ((result.fee, "fee"), (result.gt_fee, "gt_fee"), (result.point_fee, "point_fee"))
+    )
+    if not fee and gt:
+        return gt, "GT"
+    return (points, "POINT") if not fee and points else (fee, result.fee_currency)
 
 
 GATEIO_SPOT_ACCOUNT = PrivateVenue(
