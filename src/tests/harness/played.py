@@ -52,6 +52,10 @@ class PlayedExchange:
         self.requests: Counter[str] = Counter()
         #: Whether REST answers, and new connections are taken.
         self.is_up = True
+        #: Signed requests and connections that asked for a private stream.
+        self.signed = 0
+        #: Whether its time request answers without the skew that it judges by.
+        self.is_lying_about_time = False
         #: Of every push of a public stream: kind, symbol and number.
         self.pushed: list[tuple[str, str, int]] = []
         self._clock = clock
@@ -62,6 +66,17 @@ class PlayedExchange:
     def now_ms(self) -> int:
         """Its time, without skew."""
         return self._clock.now_ns() // 1_000_000
+
+    @property
+    def asked_for_time(self) -> int:
+        """How often somebody asked for its time."""
+        return sum(count for call, count in self.requests.items() if call.endswith("/time"))
+
+    @property
+    def private_line(self) -> Line:
+        """The connection of the account."""
+        (line,) = [line for line in self.lines if any(topic.channel in self.exchange.private_channels for topic in line.client.topics)]
+        return line
 
     async def __call__(
         self,
@@ -98,6 +113,7 @@ class PlayedExchange:
 
     async def send(self, sign: Callable[[], SignedCall]) -> bytes:
         """As RestInterface.send, without its repetitions."""
+        self.signed += 1
         call = sign()
         return await self._asked(Request(call.method, call.path, call.query, call.headers, call.body.encode()))
 
@@ -144,7 +160,10 @@ class PlayedExchange:
         await asyncio.sleep(LATENCY_S)
         if not self.is_up:
             raise RequestFailed(where, "HTTP 503: ", 503)
-        answer = self.exchange.rest(request, self.now_ms)
+        now_ms = self.now_ms
+        if self.is_lying_about_time and request.path.endswith("/time"):
+            now_ms -= int(self.faults.amount("skew") * 1000)
+        answer = self.exchange.rest(request, now_ms)
         self.push_private()
         await asyncio.sleep(LATENCY_S)
         if answer.status >= 400:

@@ -203,6 +203,11 @@ class WebSocketManager(Pipeline):
         return max((lane.lag_ns for lane in self._lanes), default=0)
 
     @property
+    def private(self) -> AccountStreams | None:
+        """The private streams, None without credentials."""
+        return self._private
+
+    @property
     def account(self) -> Account:
         """What is known of the account; it can be read while it is LIVE. Raises SettingsError without credentials."""
         return self._with_account("account").account
@@ -232,7 +237,8 @@ class WebSocketManager(Pipeline):
             raise SettingsError("the manager was opened or closed before; one manager is one life of its connections")
         self._channels = self._channel_names(default_channels)
         symbols = self.settings.symbols if symbols is None else tuple(symbols)
-        keys = _streams(self._channels, symbols)
+        # Without channels the symbols are those that the account trades.
+        keys = _streams(self._channels, symbols) if self._channels or self._private is None else []
         self._refuse_second_options(keys)
         self.settings = _replaced(self.settings, {"symbols": symbols, "channels": self._channels})
         policy = self.settings.reconnect if self._foreign is None else _policy_of(self._foreign, self.settings.reconnect)
