@@ -1,5 +1,6 @@
 """How the texts of venues become numbers: one grammar, JSON's, and the double nearest to what it says."""
 
+import re
 from decimal import Context, Decimal
 from math import inf
 
@@ -36,35 +37,58 @@ def exact(value: Decimal | None, name: str) -> Decimal | None:
     raise DecodeError(f"{name} {value} is not a finite number of 0 or more")
 
 
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,9})?", re.ASCII)
 #: No money has a digit further than this from its decimal point; a number that has, in however few characters, may be gigabytes long.
 _PLACES = 64
 #: In it the sum of any two numbers of so many places is exact; the context of a thread rounds to 28 digits.
 _EXACT = Context(prec=4 * _PLACES)
 
 
-def money(value: Decimal, name: str) -> Decimal:
-    """``value``, of an account, as it is if it is finite, with no digit further than 64 places from its point. Raises DecodeError."""
-    if value.is_finite() and int(value.as_tuple().exponent) >= -_PLACES and value.adjusted() < _PLACES:
-        return value
-    raise DecodeError(f"{name} is not a finite number of a size that money has")
+def money(value: str | msgspec.Raw, name: str) -> Decimal:
+    """What an account's number says, digit by digit: a text, or what stands in JSON, a number or a text.
+
+    Raises DecodeError unless it is a JSON number with no digit further than 64 places from its point.
+    """
+    text = _text(value)
+    if _NUMBER.fullmatch(text) is not None:
+        number = Decimal(text)
+        if number.is_finite() and int(number.as_tuple().exponent) >= -_PLACES and number.adjusted() < _PLACES:
+            return number
+    raise DecodeError(f"{name} {text[:32]!r} is not a number of a size that money has")
 
 
-def not_negative(value: Decimal, name: str) -> Decimal:
+def money_or_none(value: str | msgspec.Raw, name: str) -> Decimal | None:
+    """As ``money``, None where nothing is said: an empty text, or null."""
+    return None if _text(value) in ("", "null") else money(value, name)
+
+
+def not_negative(value: str | msgspec.Raw, name: str) -> Decimal:
     """As ``money``, and not below 0."""
-    if money(value, name) >= 0:
-        return value
-    raise DecodeError(f"{name} {value} is below 0")
+    number = money(value, name)
+    if number < 0:
+        raise DecodeError(f"{name} {number} is below 0")
+    return number
 
 
-def positive(value: Decimal, name: str) -> Decimal:
+def positive(value: str | msgspec.Raw, name: str) -> Decimal:
     """As ``money``, and above 0."""
-    if money(value, name) > 0:
-        return value
-    raise DecodeError(f"{name} {value} is not above 0")
+    number = money(value, name)
+    if number <= 0:
+        raise DecodeError(f"{name} {number} is not above 0")
+    return number
+
+
+def positive_or_none(value: str | msgspec.Raw, name: str) -> Decimal | None:
+    """As ``positive``, None where nothing is said or 0 stands for nothing, as in the price of a market order."""
+    return None if not money_or_none(value, name) else positive(value, name)
+
+
+def _text(value: str | msgspec.Raw) -> str:
+    return value if isinstance(value, str) else bytes(value).decode().strip('"')
 
 
 def total(one: Decimal, other: Decimal) -> Decimal:
-    """The sum of two numbers that ``money`` let through, to the last digit."""
+    """The sum of two of what ``money`` returns, to the last digit."""
     return _EXACT.add(one, other)
 
 
