@@ -12,7 +12,7 @@ from infrastructure.account_api import AccountAnswer, AccountCall, Part, RestCal
 from infrastructure.errors import DecodeError
 from infrastructure.events import BalanceUpdate, Fill, OrderStatus, OrderUpdate, Side
 from infrastructure.exchanges.mexc.channels import NAME, ByNative, milliseconds
-from infrastructure.exchanges.numbers import money, not_negative, positive, total
+from infrastructure.exchanges.numbers import money, money_or_none, not_negative, positive, positive_or_none, total
 from infrastructure.instruments import Symbols
 
 #: Trades in one answer: the venue gives no more, whatever it is asked for.
@@ -34,6 +34,8 @@ _STATUSES = {
 _WITH_FILLS = frozenset({"PARTIALLY_FILLED", "FILLED", "PARTIALLY_CANCELED"})
 _SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
 _MARKET = "MARKET"
+#: Of a number that is not there.
+_NULL = msgspec.Raw(b"null")
 
 
 class RestOrder(msgspec.Struct):
@@ -51,11 +53,11 @@ class RestOrder(msgspec.Struct):
     side: str
     type: str
     status: str
-    executedQty: Decimal
-    price: Decimal | None = None
-    origQty: Decimal | None = None
-    Qty: Decimal | None = None
-    origQuoteOrderQty: Decimal | None = None
+    executedQty: msgspec.Raw
+    price: msgspec.Raw = _NULL
+    origQty: msgspec.Raw = _NULL
+    Qty: msgspec.Raw = _NULL
+    origQuoteOrderQty: msgspec.Raw = _NULL
     clientOrderId: str | None = None
     updateTime: int | None = None
 
@@ -69,12 +71,12 @@ class RestTrade(msgspec.Struct):
     symbol: str
     id: str | int
     orderId: str | int
-    price: Decimal
-    qty: Decimal
+    price: msgspec.Raw
+    qty: msgspec.Raw
     time: int
     isBuyer: bool
     isMaker: bool
-    commission: Decimal | None = None
+    commission: msgspec.Raw = _NULL
     commissionAsset: str | None = None
     clientOrderId: str | None = None
 
@@ -83,8 +85,8 @@ class RestBalance(msgspec.Struct):
     """``{"asset":"USDT","free":"21.94210356004384","locked":"4.4022"}``"""
 
     asset: str
-    free: Decimal
-    locked: Decimal
+    free: msgspec.Raw
+    locked: msgspec.Raw
 
 
 class RestAccount(msgspec.Struct):
@@ -134,11 +136,17 @@ def read(call: AccountCall, raw: bytes | str, symbols: ByNative) -> AccountAnswe
         raise DecodeError(f"not the {call.part.value} of an account: {error}", symbol=call.symbol) from None
 
 
-def check_filled(filled: Decimal, must_have: bool, native_status: str) -> Decimal:
-    """``filled``, if it is not below 0 and, in a status that cannot be without, above it. Raises DecodeError."""
-    if not_negative(filled, "filled quantity") or not must_have:
-        return filled
-    raise DecodeError(f"nothing filled of an order with status {native_status}")
+def filled(value: str | msgspec.Raw, is_needed: bool) -> Decimal:
+    """What is filled of an order; with ``is_needed`` it is in a state that cannot be without. Raises DecodeError."""
+    return positive(value, "filled quantity") if is_needed else not_negative(value, "filled quantity")
+
+
+def balance(currency: str, available: str | msgspec.Raw, frozen: str | msgspec.Raw, time_ns: int | None, reason: str = "") -> BalanceUpdate:
+    """What the account has of a currency; the total is the sum of both parts, to the last digit. Raises DecodeError."""
+    if not currency:
+        raise DecodeError("a balance without its currency")
+    free, locked = money(available, "available amount"), money(frozen, "frozen amount")
+    return BalanceUpdate(NAME, currency, total(free, locked), free, locked, time_ns, reason=reason)
 
 
 def _open_orders(call: AccountCall, raw: bytes | str, symbols: ByNative) -> AccountAnswer:
@@ -194,12 +202,11 @@ def _order(order: RestOrder, symbols: ByNative) -> OrderUpdate:
     status, side = _STATUSES.get(order.status), _SIDES.get(order.side)
     if status is None or side is None:
         raise DecodeError(f"status {order.status[:32]!r} of an order to {order.side[:32]!r} is not known")
-    quantity = order.origQty if order.origQty is not None else order.Qty
-    if quantity is None or not order.orderId:
+    quantity = order.Qty if order.origQty == _NULL else order.origQty
+    if quantity == _NULL or not order.orderId:
         raise DecodeError("an order without a quantity or an id")
-    amount = not_negative(quantity, "quantity") or None
-    value = not_negative(order.origQuoteOrderQty or Decimal(0), "amount") or None
-    price = not_negative(order.price or Decimal(0), "price") or None
+    amount = positive_or_none(quantity, "quantity")
+    value, price = positive_or_none(order.origQuoteOrderQty, "amount"), positive_or_none(order.price, "price")
     return OrderUpdate(
         NAME,
         symbol,
@@ -209,7 +216,7 @@ def _order(order: RestOrder, symbols: ByNative) -> OrderUpdate:
         status,
         None if order.type == _MARKET else price,
         amount,
-        check_filled(order.executedQty, order.status in _WITH_FILLS, order.status),
+        filled(order.executedQty, order.status in _WITH_FILLS),
         milliseconds(order.updateTime or 0, "", symbol),
         quote_amount=value if amount is None else None,
         native_status=order.status,
@@ -228,17 +235,9 @@ def _fill(trade: RestTrade, symbols: ByNative) -> Fill:
         Side.BUY if trade.isBuyer else Side.SELL,
         positive(trade.price, "price"),
         positive(trade.qty, "quantity"),
-        None if trade.commission is None else money(trade.commission, "commission"),
+        money_or_none(trade.commission, "commission"),
         trade.commissionAsset or None,
         milliseconds(trade.time, "", symbol),
         is_maker=trade.isMaker,
         client_order_id=trade.clientOrderId or None,
     )
-
-
-def balance(currency: str, available: Decimal, frozen: Decimal, time_ns: int | None, reason: str = "") -> BalanceUpdate:
-    """What the account has of a currency; the total is the sum of both parts, to the last digit. Raises DecodeError."""
-    if not currency:
-        raise DecodeError("a balance without its currency")
-    whole = total(money(available, "available amount"), money(frozen, "frozen amount"))
-    return BalanceUpdate(NAME, currency, whole, available, frozen, time_ns, reason=reason)

@@ -5,7 +5,6 @@ beside an example of it in JSON with the venue's names of its fields.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 from infrastructure.account_api import AccountAnswer, AccountCall, RefusalKind, RestCall, SignedCall
 from infrastructure.credentials import Credentials, Secret
@@ -14,7 +13,7 @@ from infrastructure.events import Fill, MessageType, OrderStatus, OrderUpdate
 from infrastructure.exchanges.mexc import access, account
 from infrastructure.exchanges.mexc.channels import NAME, SIDES, ByNative, MexcChannels, has_more, milliseconds, sent_ns
 from infrastructure.exchanges.mexc.push_pb2 import Push
-from infrastructure.exchanges.numbers import money, not_negative, number, positive
+from infrastructure.exchanges.numbers import money_or_none, positive, positive_or_none
 from infrastructure.instruments import Symbols
 from infrastructure.venue import Acknowledgement, BookUpdate, Message, PrivateVenue
 
@@ -54,10 +53,9 @@ def _order(push: Push, symbols: ByNative) -> list[Message]:
     if side is None or status is None or not body.id:
         reason = f"no order with an id, a side and a status: trade type {body.trade_type}, status {body.status}"
         raise DecodeError(reason)
-    quantity = not_negative(_decimal(body.quantity), "quantity") or None
-    value = not_negative(_decimal(body.amount), "amount") or None
-    price = not_negative(_decimal(body.price), "price") or None
-    filled = account.check_filled(_decimal(body.cumulative_quantity), body.status in _WITH_FILLS, str(body.status))
+    quantity = positive_or_none(body.quantity, "quantity")
+    value, price = positive_or_none(body.amount, "amount"), positive_or_none(body.price, "price")
+    filled = account.filled(body.cumulative_quantity or "0", body.status in _WITH_FILLS)
     return [
         OrderUpdate(
             NAME,
@@ -70,7 +68,7 @@ def _order(push: Push, symbols: ByNative) -> list[Message]:
             quantity,
             filled,
             sent_ns(push, ORDERS, symbol),
-            average_price=not_negative(_decimal(body.average_price), "average price") or None,
+            average_price=positive_or_none(body.average_price, "average price"),
             quote_amount=value if quantity is None else None,
             native_status=str(body.status),
         )
@@ -94,9 +92,9 @@ def _deal(push: Push, symbols: ByNative) -> list[Message]:
             body.trade_id,
             body.order_id,
             side,
-            positive(_decimal(body.price), "price"),
-            positive(_decimal(body.quantity), "quantity"),
-            money(_decimal(body.fee_amount), "fee") if body.fee_amount else None,
+            positive(body.price, "price"),
+            positive(body.quantity, "quantity"),
+            money_or_none(body.fee_amount, "fee"),
             body.fee_currency or None,
             milliseconds(body.time, DEALS, symbol) or sent_ns(push, DEALS, symbol),
             is_maker=body.is_maker,
@@ -111,22 +109,10 @@ def _account(push: Push, symbols: ByNative) -> list[Message]:
     "time":1758134605364}``
 
     ``balanceAmount`` is what is available after the change, what is frozen apart from it. ``time`` is when the change was booked, which
-    may lie minutes before it took effect: balances are ordered by when they were sent. The list of types is not complete.
+    may lie minutes before it took effect: balances are ordered by when they were sent. The venue's list of types is not complete.
     """
     body = push.private_account
-    if not body.available or not body.frozen:
-        raise DecodeError("a balance without what is available or what is frozen")
-    available, frozen = _decimal(body.available), _decimal(body.frozen)
-    return [account.balance(body.currency, available, frozen, sent_ns(push, ACCOUNT, ""), body.type)]
-
-
-def _decimal(text: str) -> Decimal:
-    """What ``text`` says, to the last digit; 0 of an empty one, for so the wire has it. Raises DecodeError unless it is a JSON number."""
-    number(text, "", "")
-    try:
-        return Decimal(text or 0)
-    except ArithmeticError:
-        raise DecodeError(f"{text[:32]!r} is not a finite number") from None
+    return [account.balance(body.currency, body.available, body.frozen, sent_ns(push, ACCOUNT, ""), body.type)]
 
 
 class MexcPrivateCodec(MexcChannels):
