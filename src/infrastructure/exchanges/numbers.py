@@ -1,7 +1,7 @@
 """How the texts of venues become numbers: one grammar, JSON's, and the double nearest to what it says."""
 
 import re
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from math import inf
 
 import msgspec
@@ -51,7 +51,10 @@ def money(value: str | msgspec.Raw, name: str) -> Decimal:
     """
     text = _text(value)
     if _NUMBER.fullmatch(text) is not None:
-        number = Decimal(text)
+        try:
+            number = Decimal(text)
+        except InvalidOperation:  # An exponent that not even a Decimal has.
+            number = Decimal("NaN")
         if number.is_finite() and int(number.as_tuple().exponent) >= -_PLACES and number.adjusted() < _PLACES:
             return number
     raise DecodeError(f"{name} {text[:32]!r} is not a number of a size that money has")

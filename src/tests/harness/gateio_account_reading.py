@@ -70,8 +70,9 @@ def fill(result: Json) -> Fill:
 
 
 def balance(result: Json) -> BalanceUpdate:
-    parts = (Decimal(result[name]) for name in ("total", "available", "freeze"))
-    return BalanceUpdate(VENUE, result["currency"], *parts, ns(result["timestamp_ms"]), reason=result["change_type"])
+    total, available, frozen = (Decimal(result[name]) for name in ("total", "available", "freeze"))
+    sent_ns = ns(result["timestamp_ms"])
+    return BalanceUpdate(VENUE, result["currency"], total, available, frozen, sent_ns, reason=result["change_type"])
 
 
 def side(size: Decimal) -> Side:
