@@ -2,18 +2,24 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from infrastructure.simulator.exchange import Answer, Client, Exchange, Recorded, Reply
+from infrastructure.simulator.accounts import AccountEvent, BalanceChange, OrderRefused
+from infrastructure.simulator.exchange import EVERY, Answer, Client, Exchange, Recorded, Reply, Request
 from infrastructure.simulator.faults import Faults
-from infrastructure.simulator.gateio_frames import INTERVALS, GateioMarkets
+from infrastructure.simulator.gateio_account import ALL, Asked, Denied, Gate, refused
+from infrastructure.simulator.gateio_frames import INTERVALS, GateioMarkets, push
 from infrastructure.simulator.market import Event, Market, Topic
 
 ID_LIMIT = 2**31
 
 Parsers = Mapping[str, Callable[[list[str]], list[Topic]]]
 Routes = Mapping[str, Callable[[Mapping[str, str], int, str], Answer]]
+#: By method and path, which ends in a slash where an order's id follows: the answer to a request at a time.
+SignedRoutes = Mapping[tuple[str, str], Callable[[Asked, int], Answer]]
+#: By private channel: the kind of account event that it pushes, and its row for a client's dialect.
+Rows = Mapping[str, tuple[str, Callable[[Any, str], Mapping[str, object]]]]
 
 
 class Refused(Exception):
@@ -44,9 +50,10 @@ class GateioExchange(Exchange):
     too_often = '{"label":"TOO_MANY_REQUESTS","message":"Request Rate limit Exceeded"}'
 
     markets: ClassVar[type[GateioMarkets]]
-    #: What its channels' names begin with, and the names of those that need a key, which nobody has here.
+    #: What its channels' names begin with, and the names of those that need a key; ``rows`` has those that are served.
     family: ClassVar[str]
     private: ClassVar[Collection[str]]
+    rows: ClassVar[Rows] = {}
     #: How it says that a request is none, that it does not know a pair, and what it adds to a pong.
     no_request: ClassVar[str]
     unknown_pair: ClassVar[str]
@@ -60,6 +67,9 @@ class GateioExchange(Exchange):
         super().__init__(symbols, seed, faults, api_key, secret)
         self._obu = f"{self.family}.obu"
         self._parsers = self.parsers()
+        self._private_parsers = self.private_parsers()
+        self._signed_routes = self.signed_routes()
+        self._gate = Gate(api_key, secret, faults)
         self._routes: Routes = self.routes() | {
             "/api/v4/spot/time": lambda query, now_ms, dialect: Answer(200, f'{{"server_time":{now_ms}}}'),
             "/api/v4/spot/currencies": self._currencies,
@@ -73,6 +83,14 @@ class GateioExchange(Exchange):
     @abstractmethod
     def routes(self) -> dict[str, Callable[[Mapping[str, str], int, str], Answer]]:
         """By path: the answer to a query at a time in a dialect; may raise RefusedByRest."""
+
+    def private_parsers(self) -> Parsers:
+        """By private channel: the same."""
+        return {}
+
+    def signed_routes(self) -> SignedRoutes:
+        """The answers to signed requests; may raise RefusedByRest and OrderRefused."""
+        return {}
 
     @classmethod
     @abstractmethod
@@ -97,8 +115,16 @@ class GateioExchange(Exchange):
         """The push of an event to the subscribers of ``topic``."""
         return self.markets.channels[topic.channel][1](event, topic.option, now_ms, dialect)
 
+    def private_pushes(self, event: AccountEvent, client: Client, clock_ms: int) -> Iterable[tuple[str, str]]:
+        """The channels on which a client is told of an account's event, and how."""
+        symbol = EVERY if isinstance(event, BalanceChange) else event.subject
+        for channel, (kind, row) in self.rows.items():
+            if kind == event.kind and not client.topics.isdisjoint((Topic(channel, EVERY), Topic(channel, symbol))):
+                yield channel, push(channel, f"[{encoded(row(event, client.dialect))}]", clock_ms)
+
     def reply(self, text: str, client: Client, now_ms: int) -> Reply:
         """The reply to one frame of a client."""
+        now_ms = self.clock_ms(now_ms)
         try:
             request = json.loads(text)
             if not _is_request(request):
@@ -111,7 +137,7 @@ class GateioExchange(Exchange):
         echo = {"conn_id": client.connection_id, "payload": request.get("payload")}
         begun: list[Topic] = []
         try:
-            asked = self._topics(channel, event, request.get("payload"))
+            asked = self._topics(request, channel, event, now_ms)
             if event == "unsubscribe":
                 return Reply(_message(request, now_ms, channel, event, **echo, result={"status": "success"}), event, ended=asked)
             if self.faults.hits("unanswered", channel):
@@ -123,6 +149,8 @@ class GateioExchange(Exchange):
                 if channel == self._obu and (topic in client.topics or topic in begun):
                     raise Refused(2, f"Alert sub ob.{self.native(topic.symbol)}.{topic.option}")
                 begun.append(topic)
+            if channel in self.private_channels:
+                client.user = self.account.user
         except Refused as refusal:
             error = {"code": refusal.code, "message": refusal.message}
             result = None if refusal.code == 4 else {"status": "fail"}
@@ -134,19 +162,32 @@ class GateioExchange(Exchange):
         ]
         return Reply(_message(request, now_ms, channel, event, **echo, result={"status": "success"}), event, books, begun)
 
-    def _topics(self, channel: str, event: str, payload: Any) -> list[Topic]:
+    def _topics(self, request: Mapping[str, Any], channel: str, event: str, now_ms: int) -> list[Topic]:
         """What a request asks for, or Refused."""
+        payload = request.get("payload")
         if channel.startswith(f"{self.family}.") and channel.partition(".")[2] in self.private:
-            raise Refused(4, '{"label":"INVALID_KEY","message":"Invalid key provided"}\n')
-        if channel not in self._parsers:
+            try:
+                self._gate.check_subscription(request, now_ms)
+            except Denied as denied:
+                raise Refused(4, f"{denied.body}\n") from None
+        elif channel not in self._parsers:
             raise Refused(2, f"Unknown channel {channel}")
         if event not in ("subscribe", "unsubscribe"):
             raise Refused(2, f"Unknown event {event}")
+        if channel not in self._parsers:
+            return self._private_topics(channel, [] if payload is None else payload)
         if not isinstance(payload, list) or not all(isinstance(item, str) for item in payload):
             raise Refused(2, "invalid argument: payload is not a list of strings")
         if not payload:
             raise Refused(2, "empty currency pair list")
         return self._parsers[channel](payload)
+
+    def _private_topics(self, channel: str, payload: Any) -> list[Topic]:
+        if channel not in self._private_parsers:
+            raise Refused(2, f"Unknown channel {channel}")
+        if not isinstance(payload, list) or not all(isinstance(item, str) for item in payload):
+            raise Refused(2, "invalid argument: payload is not a list of strings")
+        return self._private_parsers[channel](payload)
 
     def symbol(self, native: str) -> str:
         """The unified symbol of a pair that is traded here. Raises Refused."""
@@ -157,6 +198,16 @@ class GateioExchange(Exchange):
     def pairs(self, channel: str) -> Callable[[list[str]], list[Topic]]:
         """What a payload of nothing but pairs means."""
         return lambda payload: [Topic(channel, self.symbol(pair)) for pair in payload]
+
+    def pairs_or_all(self, channel: str) -> Callable[[list[str]], list[Topic]]:
+        """What a payload of pairs, or of ``!all``, means."""
+
+        def parsed(payload: list[str]) -> list[Topic]:
+            if not payload:
+                raise Refused(2, "empty currency pair list")
+            return [Topic(channel, EVERY if pair == ALL else self.symbol(pair)) for pair in payload]
+
+        return parsed
 
     def candlesticks(self, payload: list[str]) -> list[Topic]:
         """What a request for candles means."""
@@ -199,6 +250,27 @@ class GateioExchange(Exchange):
         except RefusedByRest as refusal:
             return refusal.answer
 
+    def rest(self, request: Request, now_ms: int) -> Answer:
+        """The answer to any REST request."""
+        head, slash, last = request.path.rpartition("/")
+        route = self._signed_routes.get((request.method, request.path))
+        if route is None and last:
+            route = self._signed_routes.get((request.method, head + slash))
+        else:
+            last = ""
+        if route is None:
+            return super().rest(request, now_ms)
+        clock_ms = self.clock_ms(now_ms)
+        try:
+            self._gate.check_request(request, clock_ms)
+            return route(Asked(request.parameters, _body(request.body), last, self.dialect(request.headers)), clock_ms)
+        except Denied as denied:
+            return Answer(denied.status, denied.body)
+        except OrderRefused as refusal:
+            return refused(refusal.refusal)
+        except RefusedByRest as refusal:
+            return refusal.answer
+
     def market(self, query: Mapping[str, str]) -> Market:
         """The pair that a REST request names. Raises RefusedByRest."""
         pair = query.get(self.pair_key)
@@ -223,12 +295,31 @@ class GateioExchange(Exchange):
         return Answer(200, encoded(rows))
 
 
+def page_of(query: Mapping[str, str], rows: Sequence[Any], most: int = 1000) -> Sequence[Any]:
+    """Of ``rows`` those of the page that a REST request asks for. Raises RefusedByRest."""
+    limit, page = limit_of(query, 100), query.get("page", "1")
+    if not (page.isascii() and page.isdecimal() and int(page) and limit <= most):
+        raise RefusedByRest(400, "INVALID_PARAM_VALUE", f"Invalid page {page}")
+    start = (int(page) - 1) * limit
+    return rows[start : start + limit]
+
+
 def limit_of(query: Mapping[str, str], default: int) -> int:
     """How many levels or trades a REST request asks for. Raises RefusedByRest."""
     limit = query.get("limit", str(default))
     if not (limit.isdecimal() and 0 < int(limit) <= 1000):
         raise RefusedByRest(400, "INVALID_PARAM_VALUE", f"Invalid limit {limit}")
     return int(limit)
+
+
+def _body(body: bytes) -> Mapping[str, Any]:
+    try:
+        parsed = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise RefusedByRest(400, "INVALID_REQUEST_BODY", "Invalid request body")
+    return parsed
 
 
 def encoded(value: object) -> str:

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from infrastructure.simulator.exchange import Answer
-from infrastructure.simulator.gateio_exchange import GateioExchange, Parsers, Refused, encoded, limit_of
+from infrastructure.simulator import gateio_spot_account
+from infrastructure.simulator.accounts import Order, orders_of
+from infrastructure.simulator.exchange import EVERY, Answer
+from infrastructure.simulator.gateio_account import Asked
+from infrastructure.simulator.gateio_exchange import GateioExchange, Parsers, Refused, SignedRoutes, encoded, limit_of
 from infrastructure.simulator.gateio_spot import (
     BOOK_TICKER,
     CANDLESTICKS,
@@ -19,6 +22,17 @@ from infrastructure.simulator.gateio_spot import (
     time_text,
     whole_book_update,
     whole_obu,
+)
+from infrastructure.simulator.gateio_spot_account import (
+    BALANCES,
+    ORDERS,
+    ORDERS_V2,
+    ROWS,
+    USER_TRADES,
+    USER_TRADES_V2,
+    found_order,
+    order_row,
+    placement_of,
 )
 from infrastructure.simulator.market import Event, Market, Print, Topic, price_text, texts, units_text
 
@@ -44,6 +58,8 @@ class GateioSpotExchange(GateioExchange):
         "cross_loan",
         "priceorders",
     )
+    rows = ROWS
+    private_channels = tuple(ROWS)
     no_request = "request payload does not follow json schema"
     unknown_pair = "unknown currency pair:"
     pong = {"error": None, "result": None}
@@ -74,6 +90,11 @@ class GateioSpotExchange(GateioExchange):
             OBU: self._obu_streams,
         }
 
+    def private_parsers(self) -> Parsers:
+        """By private channel: what the payload of a request means."""
+        of_pairs: Parsers = {channel: self.pairs_or_all(channel) for channel in (ORDERS, ORDERS_V2, USER_TRADES, USER_TRADES_V2)}
+        return {**of_pairs, BALANCES: lambda payload: [Topic(BALANCES, EVERY)]}
+
     def _order_book_update(self, payload: list[str]) -> list[Topic]:
         if len(payload) != 2 or payload[1] not in ("100ms", "20ms"):
             raise Refused(2, f"invalid argument: not a currency pair and an interval: {payload}")
@@ -101,6 +122,47 @@ class GateioSpotExchange(GateioExchange):
             "/api/v4/spot/tickers": self._rest_tickers,
             "/api/v4/spot/trades": self._rest_trades,
         }
+
+    def signed_routes(self) -> SignedRoutes:
+        """The answers to signed requests."""
+        account = self.account
+        detail = {"user_id": account.user, "ip_whitelist": [], "currency_pairs": [], "key": {"mode": 1}, "tier": 0}
+        return {
+            ("GET", "/api/v4/account/detail"): lambda asked, now_ms: Answer(200, encoded(detail)),
+            ("GET", "/api/v4/spot/accounts"): lambda asked, now_ms: gateio_spot_account.balances(account, asked),
+            ("GET", "/api/v4/spot/open_orders"): lambda asked, now_ms: gateio_spot_account.open_orders(account, asked),
+            ("GET", "/api/v4/spot/my_trades"): self._my_trades,
+            ("GET", "/api/v4/spot/orders"): lambda asked, now_ms: gateio_spot_account.orders(
+                account, asked, self.market(asked.query).symbol
+            ),
+            ("GET", "/api/v4/spot/orders/"): lambda asked, now_ms: _answered(self._order(asked)),
+            ("POST", "/api/v4/spot/orders"): self._place,
+            ("DELETE", "/api/v4/spot/orders"): self._cancel_all,
+            ("DELETE", "/api/v4/spot/orders/"): self._cancel,
+        }
+
+    def _my_trades(self, asked: Asked, now_ms: int) -> Answer:
+        symbol = self.market(asked.query).symbol if self.pair_key in asked.query else None
+        return gateio_spot_account.my_trades(self.account, asked, symbol)
+
+    def _order(self, asked: Asked) -> Order:
+        return found_order(self.account, asked.last, self.market(asked.query).symbol)
+
+    def _place(self, asked: Asked, now_ms: int) -> Answer:
+        events = self.account.place(placement_of(asked.body, self.market(asked.body).symbol), now_ms)
+        self.tell(events)
+        return _answered(self.account.order(orders_of(events).order_id))._replace(status=201)
+
+    def _cancel(self, asked: Asked, now_ms: int) -> Answer:
+        order_id = self._order(asked).order_id
+        self.tell(self.account.cancel(order_id, now_ms))
+        return _answered(self.account.order(order_id))
+
+    def _cancel_all(self, asked: Asked, now_ms: int) -> Answer:
+        waiting = [order.order_id for order in self.account.open_orders(self.market(asked.query).symbol)]
+        for order_id in waiting:
+            self.tell(self.account.cancel(order_id, now_ms))
+        return Answer(200, encoded([order_row(self.account.order(order_id)) for order_id in waiting]))
 
     def book_body(self, query: Mapping[str, str], market: Market, limit: int, now_ms: int, dialect: str) -> str:
         """A REST book."""
@@ -140,6 +202,10 @@ class GateioSpotExchange(GateioExchange):
     def _rest_trades(self, query: Mapping[str, str], now_ms: int, dialect: str) -> Answer:
         market, limit = self.market(query), limit_of(query, 100)
         return Answer(200, encoded([_rest_trade(market, trade) for trade in reversed(market.prints)][:limit]))
+
+
+def _answered(order: Order) -> Answer:
+    return Answer(200, encoded(order_row(order)))
 
 
 def _rest_trade(market: Market, trade: Print) -> dict[str, str]:
