@@ -11,7 +11,7 @@ from infrastructure.errors import (
     SubscriptionRefused,
     TickrailError,
 )
-from infrastructure.events import AccountState
+from infrastructure.events import AccountState, Fill
 from infrastructure.networking.address import with_query
 from infrastructure.networking.websocket.access import Access, ListenKey
 from infrastructure.networking.websocket.connection import Connection, Fact, Phase
@@ -172,7 +172,7 @@ class PrivateShard(Shard):
             self._reconciler.interrupted()
         self._is_doubted.clear()
         while session.needs_reconciliation:
-            epoch = session.epoch
+            epoch, asked_ms = session.epoch, self._access.now_ms()
             try:
                 snapshot = await self._reconciler.snapshot()
             except RequestFailed as error:
@@ -181,7 +181,7 @@ class PrivateShard(Shard):
                 bound_s = min(2 * bound_s, self._common.reconnect.max_delay_s)
                 continue
             await self.in_lane(PrivateSession.reconcile, snapshot, epoch)
-        self._reconciler.done()
+            self._reconciler.verified(asked_ms)
         connection.learn(Fact.RECONCILED)
         connection.learn(Fact.DATA)
         if not self.lived.done():
@@ -189,21 +189,27 @@ class PrivateShard(Shard):
 
     async def _check(self) -> None:
         """Hold the venue's list of fills against what came; a stream that has missed one, without a cut, is mute."""
-        since_ms = self._access.now_ms() - round(1000 * (self._common.settings.account_check_s + GRACE_S))
+        asked_ms = self._access.now_ms()
         try:
-            for wait_s in (GRACE_S, 0.0):
-                missed = [fill for fill in await self._reconciler.fills_since(since_ms) if not self._session.account.knows(fill)]
-                if not missed:
-                    return
-                await asyncio.sleep(wait_s)
+            missed = await self._missed()
+            if missed:
+                # Perhaps they are on their way.
+                await asyncio.sleep(GRACE_S)
+                missed = [fill for fill in missed if not self._session.account.knows(fill)]
         except RequestFailed as error:
             self.report("check", str(error))
+            return
+        if not missed:
+            self._reconciler.verified(asked_ms)
             return
         self.report("mute", f"the venue knows of {len(missed)} fills that its stream has not brought")
         if self._key is not None:
             self._key.drop()  # A key that lapsed in silence looks like this.
         if self.connection is not None:
             self.connection.abort(LossCause.SILENT)
+
+    async def _missed(self) -> list[Fill]:
+        return [fill for fill in await self._reconciler.fills() if not self._session.account.knows(fill)]
 
     def _lost(self, loss: Loss) -> list[Emission]:
         session, failure = self._session, self._failure

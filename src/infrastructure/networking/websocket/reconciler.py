@@ -13,7 +13,7 @@ from infrastructure.networking.websocket.access import Access
 from infrastructure.private_session import PrivateSession
 from infrastructure.venue import PrivateCodec
 
-#: Fills are asked for from so long before the last sign of life: clocks differ, and a venue's list may lag behind its stream.
+#: Fills are asked for from so long before all were known: clocks differ, and a venue's list may lag behind its stream.
 MARGIN_MS = 60_000
 #: The native status of an order that was open, and of which the venue has no more to say.
 FORGOTTEN = "not known any more"
@@ -35,13 +35,14 @@ class Reconciler:
         self._session = session
         self._codec = codec
         self._symbols = symbols
-        #: From when on fills may be missing, by the venue's clock; None: none are.
-        self._since_ms: int | None = None
-        #: When the venue first agreed to send everything. What was before is not part of the feed.
+        #: When the venue first agreed to send everything, by its clock. What was before is not part of the feed.
         self._began_ms: int | None = None
+        #: Up to when nothing is missing: REST was asked then, or its list was held against the stream's.
+        self._verified_ms: int | None = None
+        self._was_interrupted = False
 
     def __repr__(self) -> str:
-        return f"<Reconciler {self._session.venue.name} since_ms={self._since_ms}>"
+        return f"<Reconciler {self._session.venue.name} verified_ms={self._verified_ms}>"
 
     def begin(self) -> None:
         """The venue agreed to send everything."""
@@ -49,14 +50,19 @@ class Reconciler:
             self._began_ms = self._access.now_ms()
 
     def interrupted(self) -> None:
-        """From the last sign of life on something may be missing."""
-        if self._began_ms is not None and self._since_ms is None:
-            alive_ms = self._session.received_ns // 1_000_000 + self._access.offset_ms
-            self._since_ms = max(self._began_ms, alive_ms - MARGIN_MS)
+        """Something may be missing."""
+        self._was_interrupted = True
 
-    def done(self) -> None:
-        """A snapshot was applied: nothing is missing."""
-        self._since_ms = None
+    def verified(self, at_ms: int) -> None:
+        """Nothing that happened before is missing, by the venue's clock."""
+        self._verified_ms = at_ms
+
+    @property
+    def _since_ms(self) -> int | None:
+        """From when on fills may be missing; None: none are, for nothing has been missed yet."""
+        if self._began_ms is None or not (self._was_interrupted or self._verified_ms):
+            return None
+        return self._began_ms if self._verified_ms is None else max(self._began_ms, self._verified_ms - MARGIN_MS)
 
     async def snapshot(self) -> AccountSnapshot:
         """All of the account, and the fills that may have been missed. Raises AuthenticationFailed or RequestFailed."""
@@ -78,9 +84,9 @@ class Reconciler:
             positions=tuple(event for event in found if isinstance(event, PositionUpdate)) if Part.POSITIONS in parts else None,
         )
 
-    async def fills_since(self, since_ms: int) -> tuple[Fill, ...]:
-        """The venue's list of fills from a time on. Raises as ``snapshot``."""
-        calls = [call for call in self._codec.account_calls(self._traded(), since_ms) if call.part is Part.FILLS]
+    async def fills(self) -> tuple[Fill, ...]:
+        """Those that the venue lists since all were known. Raises as ``snapshot``."""
+        calls = [call for call in self._codec.account_calls(self._traded(), self._since_ms) if call.part is Part.FILLS]
         found: list[_Found] = []
         for events in await asyncio.gather(*(self._pages(call) for call in calls)):
             found += events
