@@ -1,11 +1,8 @@
 """tickrail: exchange WebSocket streams through two architectures, switched on live connections."""
 
-from infrastructure.account import Account
 from infrastructure.book import OrderBook
 from infrastructure.config import exchange_settings, read_config
 from infrastructure.errors import (
-    AccountNotLive,
-    AuthenticationFailed,
     AwaitedInsideCallback,
     BookNotLive,
     CaptureError,
@@ -15,10 +12,8 @@ from infrastructure.errors import (
     GaveUp,
     HandshakeDeferred,
     HandshakeRefused,
-    KeyExpired,
     NotConnected,
     RequestFailed,
-    RotationFailed,
     SecurityFailed,
     SettingsError,
     SimulatorFailed,
@@ -30,8 +25,6 @@ from infrastructure.errors import (
     UnknownVenue,
 )
 from infrastructure.events import (
-    AccountState,
-    AccountStateChange,
     Architecture,
     BalanceUpdate,
     BookState,
@@ -44,11 +37,8 @@ from infrastructure.events import (
     GapReason,
     Liquidation,
     MessageType,
-    OrderStatus,
     OrderUpdate,
     PositionUpdate,
-    RiskKind,
-    RiskNotice,
     Side,
     Ticker,
     Trade,
@@ -76,12 +66,7 @@ from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.launch import simulated_exchange
 
 __all__ = [
-    "Account",
-    "AccountNotLive",
-    "AccountState",
-    "AccountStateChange",
     "Architecture",
-    "AuthenticationFailed",
     "AwaitedInsideCallback",
     "BalanceUpdate",
     "BaseWebSocketClient",
@@ -108,7 +93,6 @@ __all__ = [
     "HandshakeRefused",
     "Instrument",
     "InstrumentStatus",
-    "KeyExpired",
     "Limiter",
     "Liquidation",
     "MessageParser",
@@ -116,7 +100,6 @@ __all__ = [
     "NotConnected",
     "OfflineFeed",
     "OrderBook",
-    "OrderStatus",
     "OrderUpdate",
     "Outcome",
     "ParsedMessage",
@@ -126,9 +109,6 @@ __all__ = [
     "ReconnectSettings",
     "ReconnectionPolicy",
     "RequestFailed",
-    "RiskKind",
-    "RiskNotice",
-    "RotationFailed",
     "SecurityFailed",
     "SettingsError",
     "Side",

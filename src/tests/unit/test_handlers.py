@@ -33,8 +33,7 @@ from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.route import Outcome
 from infrastructure.networking.websocket.strategies import strategy_set
 from infrastructure.networking.websocket.wiring import wire
-from infrastructure.private_session import PrivateSession
-from infrastructure.session import Emission, Session
+from infrastructure.session import Emission, PrivateSession, Session
 from infrastructure.venue import Message
 from tests.harness import frames, futures_frames
 from tests.harness import private_venue as account

@@ -8,8 +8,7 @@ from infrastructure.errors import SettingsError
 from infrastructure.events import AccountStateChange, BalanceUpdate, Fill, OrderUpdate, PositionUpdate, RiskNotice
 from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.handlers.base_websocket_client import BaseWebSocketClient, SessionHandler
-from infrastructure.private_session import PrivateSession
-from infrastructure.session import Session
+from infrastructure.session import PrivateSession, Session
 
 
 class PrivateWebSocketHandler(SessionHandler):
