@@ -6,6 +6,7 @@
 A quiet symbol is not a dead one. A stream without a rhythm is mute only if another knows better: if the symbol's book ticker is at an id
 that the book's stream has not brought, or if its channel begins with a whole book and none came. One with a rhythm is mute if it is silent
 while the venue goes on by its own clock. What three steps did not bring back is taken for quiet, and its rhythm is learned anew.
+A stream of a whole account has no rhythm: what comes of it is what its owner does.
 """
 
 from collections import deque
@@ -18,7 +19,7 @@ import msgspec
 from infrastructure.events import MessageType
 from infrastructure.networking.websocket.settings import FreshnessSettings
 from infrastructure.session import Key, Stream
-from infrastructure.venue import Repair, Venue
+from infrastructure.venue import ALL, Repair, Venue
 
 #: Silences of one stream differ: mute is one that is longer than the longest by this factor.
 LONGER = 4
@@ -208,6 +209,7 @@ class Freshness:
         judged, with the connection that carries each: wanted, acknowledged, and on a connection that is open and being read. The clocks
         of others stand still; one that is away for longer than ``max_wait_s`` is forgotten.
         """
+        placed = {key: connection for key, connection in placed.items() if key[1] != ALL}
         for key, connection in placed.items():
             self._look(key, connection, streams, now_ns)
         away_ns = _ns(self._settings.max_wait_s)

@@ -306,7 +306,7 @@ class Session:
             source = self._sources[self.venue.channels[channel]].get(symbol)
             if source is not None and source.is_flowing or key in self._expected - self._cut:
                 self._cut.add(key)
-                self._raise(Gap(self.venue.name, channel, symbol, GapReason.SILENT), self.received_ns, events)
+                self._gap(channel, symbol, GapReason.SILENT, events)
             if source is not None:
                 self._interrupt(source)
         return self._whole(events)
@@ -376,6 +376,11 @@ class Session:
             if stream.audit is not None:
                 stream.audit.restart()
             self._act(stream, stream.sync.disconnect(), self.received_ns, events)
+        self._lose(keys, GapReason.DISCONNECTED, events)
+        return self._whole(events)
+
+    def _lose(self, keys: Collection[Key] | None, reason: GapReason, events: list[Emission]) -> None:
+        """Of anything but books."""
         flowing = {
             (self._name(kind, symbol), symbol): source
             for kind in self._channels
@@ -387,8 +392,7 @@ class Session:
         for key in lost & flowing.keys():
             self._interrupt(flowing[key])
         for channel, symbol in sorted(lost):
-            self._raise(Gap(self.venue.name, channel, symbol, GapReason.DISCONNECTED), self.received_ns, events)
-        return self._whole(events)
+            self._gap(channel, symbol, reason, events)
 
     def reject(self, error: DecodeError | None) -> list[Emission]:
         """A frame was given up before it changed anything; whose data is missing stands in ``error``, as far as it could be read."""
@@ -437,7 +441,10 @@ class Session:
         if stream is not None:
             self._act(stream, stream.sync.distrust(reason), self.received_ns, events)
         elif symbol is None or symbol not in self._unwanted:
-            self._raise(Gap(self.venue.name, channel, symbol, reason), self.received_ns, events)
+            self._gap(channel, symbol, reason, events)
+
+    def _gap(self, channel: str | None, symbol: str | None, reason: GapReason, events: list[Emission]) -> None:
+        self._raise(Gap(self.venue.name, channel, symbol, reason), self.received_ns, events)
 
     def _admit(self, message_type: MessageType, symbol: str) -> _DataStream | None:
         if symbol not in self:
@@ -572,7 +579,9 @@ class Session:
         self._raise(event, self.received_ns, events)
         return events
 
-    def _raise(self, event: Gap | BookStateChange | AccountStateChange | ErrorEvent, received_ns: int, events: list[Emission]) -> None:
+    def _raise(
+        self, event: Data | Gap | BookStateChange | AccountStateChange | ErrorEvent, received_ns: int, events: list[Emission]
+    ) -> None:
         self.raised += 1
         force_setattr(event, "received_ns", received_ns)
         events.append(event)
@@ -640,60 +649,3 @@ class Session:
             self._absorbed += 1
         else:
             events.append(book)
-
-
-#: Messages held back before a login is confirmed; a venue that sends more than this without confirming is not believed.
-WITHHELD_LIMIT = 4096
-
-
-class PrivateSession(Session):
-    """The session of an account: nothing is published before the venue confirmed the login; what comes earlier is held back, in order."""
-
-    def __init__(self, venue: Venue, on_request: Callable[[Request], None] | None = None) -> None:
-        super().__init__(venue, None, on_request)
-        self.is_confirmed = False
-        self._withheld: deque[tuple[Message, int]] = deque()
-
-    @property
-    def held(self) -> int:
-        """Messages that wait for the venue's confirmation."""
-        return len(self._withheld)
-
-    def apply(self, messages: Sequence[Message], received_ns: int | None = None) -> list[Emission]:
-        """As Session.apply; data that came before the confirmation is emitted with it."""
-        if self.is_confirmed:
-            return super().apply(messages, received_ns)
-        received_ns = self.received_ns if received_ns is None else received_ns
-        events: list[Emission] = []
-        for message in messages:
-            if not message.is_control and not self.is_confirmed:
-                self._withhold(message, received_ns, events)
-                continue
-            if isinstance(message, Acknowledgement) and message.confirms_login and message.error is None:
-                self.is_confirmed = True
-                while self._withheld:
-                    self.decoded -= 1  # It was counted when it was held back, and is counted again now.
-                    earlier, earlier_ns = self._withheld.popleft()
-                    events += super().apply((earlier,), earlier_ns)
-            events += super().apply((message,), received_ns)
-        return events
-
-    def disconnect(self, keys: Collection[tuple[str, str]] | None = None) -> list[Emission]:
-        """As Session.disconnect; what is held back is lost with the connection, and the next one has to be confirmed anew."""
-        self.is_confirmed = False
-        for message, _ in self._withheld:
-            self._admit(message.message_type, message.symbol)  # type: ignore[union-attr]  # Data: no control message is held back
-        self._absorbed += len(self._withheld)
-        self._withheld.clear()
-        return super().disconnect(keys)
-
-    def _withhold(self, message: Message, received_ns: int, events: list[Emission]) -> None:
-        self.decoded += 1
-        self._withheld.append((message, received_ns))
-        if len(self._withheld) > WITHHELD_LIMIT:
-            self._absorbed += 1
-            self.handed_over += 1
-            lost, _ = self._withheld.popleft()
-            self._raise(
-                Gap(self.venue.name, self._channel_of(lost), getattr(lost, "symbol", None), GapReason.OVERFLOW), received_ns, events
-            )

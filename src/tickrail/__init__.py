@@ -1,8 +1,11 @@
 """tickrail: exchange WebSocket streams through two architectures, switched on live connections."""
 
+from infrastructure.account import Account
 from infrastructure.book import OrderBook
 from infrastructure.config import exchange_settings, read_config
 from infrastructure.errors import (
+    AccountNotLive,
+    AuthenticationFailed,
     AwaitedInsideCallback,
     BookNotLive,
     CaptureError,
@@ -12,8 +15,10 @@ from infrastructure.errors import (
     GaveUp,
     HandshakeDeferred,
     HandshakeRefused,
+    KeyExpired,
     NotConnected,
     RequestFailed,
+    RotationFailed,
     SecurityFailed,
     SettingsError,
     SimulatorFailed,
@@ -25,6 +30,8 @@ from infrastructure.errors import (
     UnknownVenue,
 )
 from infrastructure.events import (
+    AccountState,
+    AccountStateChange,
     Architecture,
     BalanceUpdate,
     BookState,
@@ -37,8 +44,11 @@ from infrastructure.events import (
     GapReason,
     Liquidation,
     MessageType,
+    OrderStatus,
     OrderUpdate,
     PositionUpdate,
+    RiskKind,
+    RiskNotice,
     Side,
     Ticker,
     Trade,
@@ -66,7 +76,12 @@ from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.launch import simulated_exchange
 
 __all__ = [
+    "Account",
+    "AccountNotLive",
+    "AccountState",
+    "AccountStateChange",
     "Architecture",
+    "AuthenticationFailed",
     "AwaitedInsideCallback",
     "BalanceUpdate",
     "BaseWebSocketClient",
@@ -93,6 +108,7 @@ __all__ = [
     "HandshakeRefused",
     "Instrument",
     "InstrumentStatus",
+    "KeyExpired",
     "Limiter",
     "Liquidation",
     "MessageParser",
@@ -100,6 +116,7 @@ __all__ = [
     "NotConnected",
     "OfflineFeed",
     "OrderBook",
+    "OrderStatus",
     "OrderUpdate",
     "Outcome",
     "ParsedMessage",
@@ -109,6 +126,9 @@ __all__ = [
     "ReconnectSettings",
     "ReconnectionPolicy",
     "RequestFailed",
+    "RiskKind",
+    "RiskNotice",
+    "RotationFailed",
     "SecurityFailed",
     "SettingsError",
     "Side",

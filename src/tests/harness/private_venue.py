@@ -19,7 +19,7 @@ from infrastructure.events import (
     Side,
 )
 from infrastructure.instruments import Instrument, Symbols
-from infrastructure.session import PrivateSession
+from infrastructure.private_session import PrivateSession
 from infrastructure.venue import (
     Acknowledgement,
     BookUpdate,

@@ -4,6 +4,8 @@ import pytest
 
 from infrastructure import errors
 from infrastructure.errors import (
+    AccountNotLive,
+    AuthenticationFailed,
     AwaitedInsideCallback,
     BookNotLive,
     CaptureError,
@@ -14,8 +16,10 @@ from infrastructure.errors import (
     GaveUp,
     HandshakeDeferred,
     HandshakeRefused,
+    KeyExpired,
     NotConnected,
     RequestFailed,
+    RotationFailed,
     SecurityFailed,
     SettingsError,
     SimulatorFailed,
@@ -34,6 +38,12 @@ TABLE = [
     (
         BookNotLive("BTC/USDT", "GAP"),
         "the book of BTC/USDT is GAP, not LIVE; wait for on_book_state, or read book.raw knowing that it may be wrong",
+        Fault.CALLER,
+        True,
+    ),
+    (
+        AccountNotLive("venue", "OFFLINE"),
+        "the account at venue is OFFLINE, not LIVE; wait for on_account_state, or read account.raw knowing that it may be wrong",
         Fault.CALLER,
         True,
     ),
@@ -68,6 +78,20 @@ TABLE = [
     ),
     (SubscriptionRefused("venue", "trades", ["A/B"], "no"), "venue refused trades of A/B: no", Fault.VENUE, False),
     (SubscriptionUnanswered("venue", "trades", ["A/B"], 20.0), "venue did not answer trades of A/B within 20 s", Fault.VENUE, True),
+    (
+        AuthenticationFailed("venue", "INVALID_KEY", "4"),
+        "venue refused the credentials: INVALID_KEY (code 4); see to the key, its secret and its permissions",
+        Fault.CALLER,
+        False,
+    ),
+    (
+        AuthenticationFailed("venue", "no"),
+        "venue refused the credentials: no; see to the key, its secret and its permissions",
+        Fault.CALLER,
+        False,
+    ),
+    (KeyExpired("venue", "not renewed"), "the listen key of venue has expired: not renewed", Fault.VENUE, True),
+    (RotationFailed("venue", "no answer"), "venue: the connection was not replaced: no answer", Fault.VENUE, True),
     (RequestFailed("https://a/b", "HTTP 500", 500), "https://a/b: HTTP 500", Fault.VENUE, True),
     (SimulatorFailed("it did not start"), "it did not start", Fault.OURS, False),
 ]

@@ -12,6 +12,8 @@ from infrastructure.book import OrderBook
 from infrastructure.clock import Clock
 from infrastructure.errors import DecodeError, SettingsError
 from infrastructure.events import (
+    AccountState,
+    AccountStateChange,
     Architecture,
     BalanceUpdate,
     BookState,
@@ -23,6 +25,7 @@ from infrastructure.events import (
     MessageType,
     OrderUpdate,
     PositionUpdate,
+    RiskNotice,
     Ticker,
     Trade,
 )
@@ -33,7 +36,8 @@ from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.route import Outcome
 from infrastructure.networking.websocket.strategies import strategy_set
 from infrastructure.networking.websocket.wiring import wire
-from infrastructure.session import Emission, PrivateSession, Session
+from infrastructure.private_session import PrivateSession
+from infrastructure.session import Emission, Session
 from infrastructure.venue import Message
 from tests.harness import frames, futures_frames
 from tests.harness import private_venue as account
@@ -345,7 +349,9 @@ class Account:
 
     def __init__(self, variant: Variant) -> None:
         self.events: list[Any] = []
-        callbacks = dict.fromkeys(("on_order", "on_fill", "on_balance", "on_position", "on_risk", "on_gap", "on_error"), self.events.append)
+        names = ("on_order", "on_fill", "on_balance", "on_position", "on_risk", "on_gap", "on_error")
+        self.changes: list[AccountStateChange] = []
+        callbacks = dict.fromkeys(names, self.events.append) | {"on_account_state": self.changes.append}
         self.session = account.private_session()
         clock = Clock()
         paths = {kind: PathMetrics(kind, clock.monotonic_ns) for kind in Architecture}
@@ -402,6 +408,8 @@ class TestPrivate:
             assert connection.kinds == ["OrderUpdate", "Gap"]
             await connection.deliver(account.LOGIN)
             assert connection.kinds == ["OrderUpdate", "Gap", "Fill"]
+            states = AccountState.OFFLINE, AccountState.LIVE
+            assert [(change.old, change.new) for change in connection.changes] == [states, states[::-1], states]
 
         asyncio.run(run())
 
@@ -458,7 +466,7 @@ PRIVATE_BY_KIND = {
     MessageType.POSITION: account.items("position"),
     MessageType.RISK: account.items("risk"),
 }
-#: Made by no codec: they reach a callback and are counted as errors, gaps and changes of state.
+#: Made by no codec: they reach a callback and are counted as errors, gaps and changes of a book's state.
 MADE_BY_THE_SESSION = {Gap: MessageType.GAP, BookStateChange: MessageType.BOOK_STATE, ErrorEvent: MessageType.ERROR}
 
 
@@ -477,6 +485,10 @@ class TestMessageTypes:
                 await feed.drain()
                 assert feed.metrics()[variant.architecture].messages == {kind.name.lower(): 1}
                 assert_accounts(feed)
+            elif kind is MessageType.ACCOUNT_STATE:
+                connection = Account(variant)
+                await connection.deliver(account.LOGIN)
+                assert [change.message_type for change in connection.changes] == [kind]
             elif kind in PRIVATE_BY_KIND:
                 connection = Account(variant)
                 await connection.deliver(account.LOGIN, PRIVATE_BY_KIND[kind])
@@ -501,7 +513,7 @@ class TestMessageTypes:
                 assert callable(getattr(handler, method)), (event, method)
 
     def test_what_a_public_codec_makes_has_a_method_on_the_public_handler(self) -> None:
-        private = {OrderUpdate, Fill, BalanceUpdate, PositionUpdate}
+        private = {OrderUpdate, Fill, BalanceUpdate, PositionUpdate, RiskNotice, AccountStateChange}
         assert set(PublicWebSocketHandler.event_methods) == set(EMITTED) - private
         assert private <= set(PrivateWebSocketHandler.event_methods)
 

@@ -1,6 +1,4 @@
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -8,11 +6,11 @@ from msgspec.structs import replace
 from infrastructure.book import OrderBook
 from infrastructure.book_sync import HELD_LIMIT, FetchSnapshot, Request, Resubscribe
 from infrastructure.errors import DecodeError, UnknownSymbol
-from infrastructure.events import BookState, BookStateChange, ErrorEvent, Gap, GapReason, MessageType, OrderStatus, OrderUpdate, Side
+from infrastructure.events import BookState, BookStateChange, ErrorEvent, Gap, GapReason
 from infrastructure.exchanges.gateio.futures import GATEIO_FUTURES
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT, OBU, ORDER_BOOK, ORDER_BOOK_UPDATE
-from infrastructure.session import REMEMBERED_TRADES, WITHHELD_LIMIT, Emission, PrivateSession, Session
-from infrastructure.venue import Acknowledgement, BookUpdate, Message
+from infrastructure.session import REMEMBERED_TRADES, Emission, Session
+from infrastructure.venue import BookUpdate, Message
 from tests.harness import frames, futures_frames
 from tests.harness.frames import SYMBOL
 
@@ -409,71 +407,6 @@ class TestGivenUpFrames:
 
 def test_repr_counts_the_books_by_state() -> None:
     assert repr(Desk().live().session) == "<Session gateio_spot books: syncing=0 live=1 gap=0 stale=0>"
-
-
-ORDERS = "spot.orders"
-PRIVATE_VENUE = replace(GATEIO_SPOT, channels={ORDERS: MessageType.ORDER}, book_channels={})
-LOGIN = Acknowledgement(ORDERS, "subscribe", confirms_login=True)
-
-
-def order(number: int, symbol: str = SYMBOL) -> OrderUpdate:
-    return OrderUpdate("gateio_spot", symbol, str(number), None, Side.BUY, OrderStatus.OPEN, Decimal(1), Decimal(2), Decimal(0), None)
-
-
-def order_ids(events: Sequence[Any]) -> list[str]:
-    return [event.order_id for event in events if isinstance(event, OrderUpdate)]
-
-
-class TestPrivate:
-    @pytest.fixture
-    def desk(self) -> Iterator[Desk]:
-        made = Desk(session=PrivateSession(PRIVATE_VENUE))
-        yield made
-        made.balanced([])
-
-    def test_nothing_is_published_before_the_venue_confirmed_the_login(self, desk: Desk) -> None:
-        assert [desk.apply(order(number)) for number in range(3)] == [[], [], []]
-        assert desk.session.held == 3
-
-    def test_what_came_early_is_published_with_the_confirmation_in_order(self, desk: Desk) -> None:
-        desk.apply(order(1))
-        desk.session.received_ns = 43
-        desk.apply(order(2))
-        desk.session.received_ns = 44
-        events = desk.apply(LOGIN, order(3))
-        assert order_ids(events) == ["1", "2", "3"]
-        assert [event.received_ns for event in events] == [RECEIVED_NS, 43, 44]
-        assert desk.session.held == 0
-
-    def test_after_the_confirmation_events_pass_at_once(self, desk: Desk) -> None:
-        desk.apply(LOGIN)
-        assert order_ids(desk.apply(order(1))) == ["1"]
-
-    @pytest.mark.parametrize("answer", [Acknowledgement(ORDERS, "subscribe"), replace(LOGIN, error="INVALID_KEY", error_code="4")])
-    def test_another_answer_confirms_nothing(self, desk: Desk, answer: Acknowledgement) -> None:
-        desk.apply(answer)
-        assert desk.apply(order(1)) == []
-
-    def test_a_refused_login_is_told_in_the_venues_words(self, desk: Desk) -> None:
-        (event,) = desk.apply(replace(LOGIN, error="INVALID_KEY", error_code="4"))
-        assert isinstance(event, ErrorEvent)
-        assert (event.kind, event.text, event.code) == ("refused", "INVALID_KEY", "4")
-
-    def test_each_connection_has_to_be_confirmed(self, desk: Desk) -> None:
-        desk.apply(LOGIN, order(1))
-        assert gaps(desk.session.disconnect()) == [(ORDERS, SYMBOL, GapReason.DISCONNECTED)]
-        assert desk.apply(order(2)) == []
-        assert order_ids(desk.apply(LOGIN)) == ["2"]
-
-    def test_what_was_withheld_when_the_connection_is_lost_is_a_gap_of_its_streams(self, desk: Desk) -> None:
-        desk.apply(order(1), order(2), order(3, OTHER))
-        assert gaps(desk.balanced(desk.session.disconnect())) == [(ORDERS, symbol, GapReason.DISCONNECTED) for symbol in (SYMBOL, OTHER)]
-        assert desk.apply(LOGIN) == []
-
-    def test_no_more_than_the_limit_is_withheld_and_what_goes_is_a_gap(self, desk: Desk) -> None:
-        events = [event for number in range(WITHHELD_LIMIT + 2) for event in desk.session.apply([order(number)])]
-        assert gaps(events) == [(ORDERS, SYMBOL, GapReason.OVERFLOW)] * 2
-        assert order_ids(desk.apply(LOGIN))[0] == "2"
 
 
 def test_of_two_channels_of_one_kind_the_end_of_one_leaves_the_other() -> None:

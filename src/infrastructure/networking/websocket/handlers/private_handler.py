@@ -8,7 +8,8 @@ from infrastructure.errors import SettingsError
 from infrastructure.events import AccountStateChange, BalanceUpdate, Fill, OrderUpdate, PositionUpdate, RiskNotice
 from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.handlers.base_websocket_client import BaseWebSocketClient, SessionHandler
-from infrastructure.session import PrivateSession, Session
+from infrastructure.private_session import PrivateSession
+from infrastructure.session import Session
 
 
 class PrivateWebSocketHandler(SessionHandler):
