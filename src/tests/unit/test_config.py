@@ -19,13 +19,13 @@ from tests.harness.captures import ROOT
 EXAMPLE = ROOT / "tickrail.example.toml"
 SECRET = "s3cr3t"
 SECONDS = "a number of seconds above 0 and at most 3600"
-SECRET_KEY = "looks like a secret, which has no place here; put it into the environment"
+SECRET_KEY = "looks like a secret, which has no place here; put it into the environment, or into a file that credentials_file names"
 KNOWN_VENUES = ", ".join(VENUES)
 KNOWN_CHANNELS = ", ".join(["trade", "book_ticker", "ticker", "candle", "orderbook", *GATEIO_SPOT.channels])
 TABLES = (TransportSettings, ReconnectSettings, FreshnessSettings)
 KEYS = (
     "symbols, channels, architecture, websocket_url, rest_url, transport, reconnect, freshness, "
-    "subscribe_timeout_s, close_deadline_s, high_water, snapshots_per_minute, use_direct_handling"
+    "subscribe_timeout_s, close_deadline_s, high_water, snapshots_per_minute, credentials, private_channels, use_direct_handling, credentials_file"
 )
 
 
