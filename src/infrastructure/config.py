@@ -33,7 +33,10 @@ _TYPES = {key: hint for key, hint in types_of(ExchangeSettings).items() if key !
 }
 #: What says that the credentials are in the environment.
 FROM_ENVIRONMENT = "environment"
-_WHERE = "belong in the environment, as {} and {}, or in a file of mode 0600 that credentials_file names"
+_NOT_HERE = (
+    f"only {FROM_ENVIRONMENT!r} may stand here; what is a secret has no place here: put it into the environment, as {{}} and {{}}, "
+    "or into a file of mode 0600 that credentials_file names"
+)
 
 _HEADER = re.compile(r"""\[{1,2}([\w.\s"'-]+)\]{1,2}\s*(#.*)?$""")
 _KEY = re.compile(r"""([\w.\s"'-]+)=""")
@@ -113,9 +116,7 @@ def _with_credentials(venue: Venue, given: Mapping[str, object]) -> tuple[Mappin
         elif isinstance(path, str):
             values["credentials"] = credentials_from_file(path, venue.name)
         elif place is not None and not isinstance(place, Credentials):
-            problems.append(
-                (key, f"only {FROM_ENVIRONMENT!r} may stand here; key and secret themselves {_WHERE.format(*variables(venue.name))}")
-            )
+            problems.append((key, _NOT_HERE.format(*variables(venue.name))))
             values["credentials"] = missing
     except SettingsError as error:
         problems.append((key, str(error)))
