@@ -45,6 +45,7 @@ app = typer.Typer(
     help="Exchange WebSocket streams through two architectures, switched while data flows, with an account of every frame.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,  # What a frame holds may be secret, should the others ever be enabled.
     add_completion=False,
     rich_markup_mode=None,  # Its boxes cut help and errors into pieces of a few words.
 )

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from infrastructure.errors import ConfigError, UnknownVenue
+from infrastructure.credentials import Credentials, Secret, credentials_for, credentials_from_file, variables
+from infrastructure.errors import ConfigError, SettingsError, UnknownVenue
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES, venue_named
 from infrastructure.networking.websocket.settings import (
     ExchangeSettings,
     Flag,
     Problem,
+    Text,
     exchange_problems,
     refuse,
     secret_key,
@@ -25,7 +27,16 @@ from infrastructure.networking.websocket.settings import (
 from infrastructure.venue import Venue
 
 #: What may be said of an exchange: its settings but the venue, which is named elsewhere, and the architecture by its older name.
-_TYPES = {key: hint for key, hint in types_of(ExchangeSettings).items() if key != "venue"} | {"use_direct_handling": Flag}
+_TYPES = {key: hint for key, hint in types_of(ExchangeSettings).items() if key != "venue"} | {
+    "use_direct_handling": Flag,
+    "credentials_file": Text,
+}
+#: What says that the credentials are in the environment.
+FROM_ENVIRONMENT = "environment"
+_NOT_HERE = (
+    f"only {FROM_ENVIRONMENT!r} may stand here; what is a secret has no place here: put it into the environment, as {{}} and {{}}, "
+    "or into a file of mode 0600 that credentials_file names"
+)
 
 _HEADER = re.compile(r"""\[{1,2}([\w.\s"'-]+)\]{1,2}\s*(#.*)?$""")
 _KEY = re.compile(r"""([\w.\s"'-]+)=""")
@@ -49,7 +60,8 @@ def parse_config(text: str, source: str) -> Mapping[str, ExchangeSettings]:
     """The settings of each exchange that ``text`` has a table for, by the venue's name; ``source`` is what errors call the text.
 
     A table is named after its venue and must have ``symbols`` and ``channels``; ``transport``, ``reconnect`` and ``freshness`` are
-    tables within it. Raises ConfigError with all that is wrong.
+    tables within it. ``credentials = "environment"`` or ``credentials_file`` say where those of an account are: they are read now. Raises
+    ConfigError with all that is wrong.
     """
     try:
         tables = tomllib.loads(text)
@@ -60,29 +72,58 @@ def parse_config(text: str, source: str) -> Mapping[str, ExchangeSettings]:
     if not tables:
         raise ConfigError(source, [f"no exchange; write a table for one of: {', '.join(VENUES)}"])
     problems: list[Problem] = []
+    given: dict[str, Mapping[str, object]] = {}
     for name, table in tables.items():
         if name not in VENUES:
             problems.append((shown_key(name), secret_key(name) or str(UnknownVenue(name, VENUES))))
         elif not isinstance(table, dict):
             problems.append((name, f"{shown_value(table)} is not a table"))
         else:
-            found = _problems(VENUES[name], table)
+            given[name], found = _with_credentials(VENUES[name], table)
+            found += _problems(VENUES[name], given[name])
             found += [(key, "at least one is needed") for key in ("symbols", "channels") if table.get(key, []) == []]
             problems += [(f"{name}.{key}", words) for key, words in found]
     if problems:
         raise ConfigError(source, _in_order(problems, text))
-    return {name: _settings(VENUES[name], table) for name, table in tables.items()}
+    return {name: _settings(VENUES[name], table) for name, table in given.items()}
 
 
 def exchange_settings(venue_name: str, **settings: object) -> ExchangeSettings:
     """The settings of one exchange, by the names that its table in a file would have.
 
-    ``transport``, ``reconnect`` and ``freshness`` are mappings, or TransportSettings, ReconnectSettings and FreshnessSettings. Symbols and
-    channels may come later. Raises UnknownVenue, or SettingsError with all that is wrong.
+    ``transport``, ``reconnect`` and ``freshness`` are mappings, or TransportSettings, ReconnectSettings and FreshnessSettings;
+    ``credentials`` may be Credentials. Symbols and channels may come later. Raises UnknownVenue, or SettingsError with all that is wrong.
     """
     venue = venue_named(venue_name)
-    refuse(_problems(venue, settings))
-    return _settings(venue, settings)
+    given, problems = _with_credentials(venue, settings)
+    refuse([*problems, *_problems(venue, given)])
+    return _settings(venue, given)
+
+
+def _with_credentials(venue: Venue, given: Mapping[str, object]) -> tuple[Mapping[str, object], list[Problem]]:
+    """The same with the credentials themselves where it says where they are, and why they could not be had."""
+    values, problems = dict(given), list[Problem]()
+    # Judged as if there were some, where there are none: what else is wrong is told in the same breath.
+    missing = Credentials(Secret(""), Secret("")) if venue.private else None
+    place, path = values.get("credentials"), values.get("credentials_file")
+    key = "credentials" if path is None else "credentials_file"
+    try:
+        if place is not None and path is not None:
+            problems.append((key, "contradicts credentials; give one of them"))
+            values["credentials"] = missing
+        elif place == FROM_ENVIRONMENT:
+            values["credentials"] = credentials_for(venue.name)
+        elif isinstance(path, str):
+            values["credentials"] = credentials_from_file(path, venue.name)
+        elif place is not None and not isinstance(place, Credentials):
+            problems.append((key, _NOT_HERE.format(*variables(venue.name))))
+            values["credentials"] = missing
+    except SettingsError as error:
+        problems.append((key, str(error)))
+        values["credentials"] = missing
+    if isinstance(path, str):
+        del values["credentials_file"]
+    return values, problems
 
 
 def _problems(venue: Venue, given: Mapping[str, object]) -> list[Problem]:

@@ -18,6 +18,7 @@ from infrastructure.errors import RequestFailed
 from infrastructure.limits import Limiter
 from infrastructure.networking.address import check_address, shown
 from infrastructure.networking.retry_after import retry_after_s
+from infrastructure.redaction import REDACTED, REDACTION
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 #: So much is told of the body of a refusal.
@@ -129,14 +130,14 @@ class Rest:
         try:
             answer = await self._ask(call)
         except aiohttp.ClientSSLError as error:
-            return RequestFailed(where, str(error)), False
+            return RequestFailed(where, REDACTION.redacted(str(error))), False
         except TimeoutError:
             return RequestFailed(where, f"no whole answer within {self._timeout_s:g} s"), True
         except aiohttp.ClientResponseError as error:
             # The text of the error itself holds the query.
             return RequestFailed(where, f"not an answer of HTTP: {error.message}"), True
         except aiohttp.ClientError as error:
-            return RequestFailed(where, str(error)), True
+            return RequestFailed(where, REDACTION.redacted(str(error))), True
         if not 200 <= answer.status < 300:
             words = _without(call, answer.body.decode(errors="replace"))[:EXCERPT_CHARACTERS]
             wait_s = retry_after_s(answer.retry_after, self._clock.now_ns())
@@ -172,8 +173,8 @@ def _without(call: SignedCall, words: str) -> str:
     """``words`` of a venue that may repeat what it was sent, without what may be secret of it."""
     values = [*call.headers.values(), *(value for _, value in parse_qsl(call.query, keep_blank_values=True)), call.query, call.body]
     for value in sorted({value for value in values if len(value) >= SECRET_CHARACTERS}, key=len, reverse=True):
-        words = words.replace(value, "<redacted>")
-    return words
+        words = words.replace(value, REDACTED)
+    return REDACTION.redacted(words)
 
 
 async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:

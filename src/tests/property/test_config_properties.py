@@ -108,7 +108,7 @@ def test_settings_are_made_if_every_value_is_in_its_range_else_each_that_is_not_
 
 
 def test_every_number_and_flag_is_told_a_second_time() -> None:
-    others = {"venue", "symbols", "channels", "architecture", "websocket_url", "rest_url", *TABLES}
+    others = {"venue", "symbols", "channels", "architecture", "websocket_url", "rest_url", "credentials", "private_channels", *TABLES}
     for kind, ranges in RANGES.items():
         assert set(kind.__struct_fields__) - others == set(ranges)
 

@@ -19,13 +19,14 @@ from tests.harness.captures import ROOT
 EXAMPLE = ROOT / "tickrail.example.toml"
 SECRET = "s3cr3t"
 SECONDS = "a number of seconds above 0 and at most 3600"
-SECRET_KEY = "looks like a secret, which has no place here; put it into the environment"
+SECRET_KEY = "looks like a secret, which has no place here; put it into the environment, or into a file that credentials_file names"
 KNOWN_VENUES = ", ".join(VENUES)
 KNOWN_CHANNELS = ", ".join(["trade", "book_ticker", "ticker", "candle", "orderbook", *GATEIO_SPOT.channels])
 TABLES = (TransportSettings, ReconnectSettings, FreshnessSettings)
 KEYS = (
     "symbols, channels, architecture, websocket_url, rest_url, transport, reconnect, freshness, "
-    "subscribe_timeout_s, close_deadline_s, high_water, snapshots_per_minute, use_direct_handling"
+    "subscribe_timeout_s, close_deadline_s, high_water, snapshots_per_minute, credentials, private_channels, "
+    "use_direct_handling, credentials_file"
 )
 
 
@@ -119,7 +120,7 @@ class TestExample:
         text = re.sub(r"^# (?=\w+ = )", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
         shown = parse_config(text, "x.toml")["gateio_spot"]
         venue = shown.venue
-        assert [f"{key} =" in text for key in KEYS.split(", ") if key not in ("transport", "reconnect", "freshness")] == [True] * 10
+        assert [f"{key} =" in text for key in KEYS.split(", ") if key not in ("transport", "reconnect", "freshness")] == [True] * 13
         assert [f"\n{key} =" in text for kind in TABLES for key in kind.__struct_fields__] == [True] * 25
         # There is no word in TOML for the defaults of these two.
         assert shown == msgspec.structs.replace(

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from infrastructure.credentials import Credentials
 from infrastructure.errors import SettingsError, UnknownSymbol
-from infrastructure.events import Architecture
+from infrastructure.events import Architecture, MessageType
 from infrastructure.networking.address import check_address
 from infrastructure.venue import Venue, check_symbol
 
@@ -104,7 +104,8 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
     """Of one exchange: what to stream, through which architecture, over which connection.
 
     ``channels`` are the venue's names, or ``trade``, ``book_ticker``, ``ticker``, ``candle`` and ``orderbook``, each with an option after a
-    colon where the channel has one: ``candle:5m``. ``symbols`` are unified. Addresses default to the venue's own.
+    colon where the channel has one: ``candle:5m``. ``symbols`` are unified. Addresses default to the venue's own. ``credentials`` are an
+    account's, whose ``private_channels`` are named as ``order``, ``fill``, ``balance`` and so on, or by the venue's names.
     """
 
     venue: Annotated[Venue, Meta(title="a venue")]
@@ -126,6 +127,22 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
     #: How often the venue's list of an account's fills is held against what its stream has brought.
     account_check_s: Seconds = 60.0
     snapshots_per_minute: Annotated[float, Meta(gt=0, le=6000, title="a number")] = 600.0
+    credentials: Annotated[Credentials, Meta(title="credentials")] | None = None
+    #: None given: the venue's first channel of each kind.
+    private_channels: Texts = ()
+
+    @property
+    def account_channels(self) -> tuple[str, ...]:
+        """The venue's names of the private channels to be streamed; none without credentials."""
+        private = self.venue.private
+        if private is None or self.credentials is None:
+            return ()
+        if self.private_channels:
+            return tuple(_private_channel(self.venue, text) for text in self.private_channels)
+        first: dict[MessageType, str] = {}
+        for channel, kind in private.channels.items():
+            first.setdefault(kind, channel)
+        return tuple(first.values())
 
     @property
     def address(self) -> str:
@@ -165,18 +182,36 @@ def wrong_values(values: Mapping[str, object], types: Mapping[str, Any]) -> Iter
         try:
             msgspec.convert(value, types[key])
         except (msgspec.ValidationError, UnicodeEncodeError):
-            yield key, f"{shown_value(value)} is not {_range(meta)}"
+            # Where credentials belong the credentials themselves may have been put.
+            yield key, f"{'what it says' if _SECRET.search(key) else shown_value(value)} is not {_range(meta)}"
 
 
 def exchange_problems(venue: Venue, values: Mapping[str, object], types: Mapping[str, Any]) -> list[Problem]:
     """``wrong_values``, and every symbol, channel and address that ``venue`` cannot be asked for."""
-    return [*wrong_values(values, types), *(_wrong_texts(venue, values) if isinstance(venue, Venue) else ())]
+    if not isinstance(venue, Venue):
+        return list(wrong_values(values, types))
+    return [*wrong_values(values, types), *_wrong_texts(venue, values), *_wrong_account(venue, values)]
+
+
+def _wrong_account(venue: Venue, values: Mapping[str, object]) -> Iterator[Problem]:
+    if isinstance(values.get("credentials"), Credentials):
+        if venue.private is None:
+            yield "credentials", f"{venue.name} has no private channels here"
+    elif values.get("private_channels"):
+        yield "private_channels", "of no account; give its credentials"
+
+
+def _private_channel(venue: Venue, text: str) -> str:
+    if venue.private is None:
+        raise SettingsError(f"{venue.name} has no private channels here")
+    return msgspec.structs.replace(venue, channels=venue.private.channels, options={}).channel_named(text)
 
 
 #: Each refuses a text, or returns what the text stands for.
 _CHECKS: Mapping[str, Callable[[Venue, str], object]] = {
     "symbols": lambda venue, text: check_symbol(text),
     "channels": Venue.channel_named,
+    "private_channels": _private_channel,
     "websocket_url": lambda venue, text: check_address(text, "wss", "ws"),
     "rest_url": lambda venue, text: check_address(text, "https", "http"),
 }
@@ -208,7 +243,9 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 def secret_key(key: str) -> str | None:
     """What is wrong with ``key`` if what stands under it is likely a secret."""
-    return "looks like a secret, which has no place here; put it into the environment" if _SECRET.search(str(key)) else None
+    if not _SECRET.search(str(key)):
+        return None
+    return "looks like a secret, which has no place here; put it into the environment, or into a file that credentials_file names"
 
 
 def shown_key(key: str) -> str:
