@@ -445,6 +445,14 @@ class TestRest:
         order = RestCall("GET", "/api/v4/futures/usdt/orders/12")
         assert futures().order_call("BTC/USDT:USDT", "12") == AccountCall(Part.ORDERS, order, "BTC/USDT:USDT")
 
+    def test_an_order_is_asked_for_though_its_pair_left_the_market(self) -> None:
+        market = VENUES[SPOT].fresh()
+        listed = {"id": "BTC_USDT", "base": "BTC", "quote": "USDT", "trade_status": "tradable", "precision": 1, "amount_precision": 4}
+        market.symbols.load(market.codec.decode_instruments(json.dumps([listed])))
+        codec = GateioSpotAccountCodec(CREDENTIALS, market.symbols)
+        asked = [codec.order_call(symbol, "12").call.query for symbol in ("BTC/USDT", "LUNA/USDT")]
+        assert asked == [(("currency_pair", "BTC_USDT"),), (("currency_pair", "LUNA_USDT"),)]
+
     @EACH_MARKET
     def test_without_a_time_no_fills_are_asked_for(self, venue: str) -> None:
         asked = [call.part for call in codec_of(venue).account_calls((), None)]

@@ -175,7 +175,9 @@ class GateioSpotAccountCodec(GateioAccountCodec):
 
     def order_call(self, symbol: str, order_id: str) -> AccountCall:
         """``GET /spot/orders/{order_id}``; an order canceled without a fill is no longer found after ten minutes."""
-        pair = (("currency_pair", self.symbols.native(symbol)),)
+        # An order may outlive its place in the list.
+        is_listed = symbol in self.symbols.instruments
+        pair = (("currency_pair", self.symbols.native(symbol) if is_listed else self.native(symbol)),)
         return AccountCall(Part.ORDERS, RestCall("GET", f"{_ONE_ORDER}/{order_id}", pair), symbol)
 
     def order(self, raw: bytes | str) -> OrderUpdate:
