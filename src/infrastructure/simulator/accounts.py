@@ -28,6 +28,8 @@ FILL_CHANCE = 0.002
 MOST_OPEN = 20
 
 BUY, SELL = "buy", "sell"
+#: In the place of a client's id: orders that the exchange placed itself, for whom it does not trust and for others' sake.
+LIQUIDATION, DELEVERAGING = "liquidation", "auto_deleveraging"
 
 #: A sum or a product that does not fit is an error, never rounded.
 _EXACT = Context(prec=200, traps=[InvalidOperation, DivisionByZero, Overflow, Inexact])
@@ -290,7 +292,26 @@ class PositionChange(NamedTuple):
         return self.position.symbol
 
 
-AccountEvent = OrderChange | Fill | BalanceChange | PositionChange
+class Seizure(NamedTuple):
+    """The exchange closed a position against its owner's will: ``position`` is as it was before, ``fill`` what it did last to it."""
+
+    number: int
+    text: str
+    position: Position
+    fill: Fill
+
+    @property
+    def kind(self) -> str:
+        """What the logs call it."""
+        return "risk"
+
+    @property
+    def subject(self) -> str:
+        """Whose log it belongs to."""
+        return self.position.symbol
+
+
+AccountEvent = OrderChange | Fill | BalanceChange | PositionChange | Seizure
 
 
 class Funds:
@@ -717,6 +738,16 @@ class FuturesAccount(Account):
             *self._moved(self.currency, profit, Decimal(0), Reason.PROFIT, order, now_ms),
             PositionChange(self._next_number(), position),
         ]
+
+    def seize(self, symbol: str, text: str, now_ms: int) -> list[AccountEvent]:
+        """Close a position against its owner's will: first its orders are canceled. Raises OrderRefused where there is none."""
+        position = self.positions[symbol]
+        if not position.size:
+            raise OrderRefused(Refusal.NOTHING_TO_REDUCE)
+        events = [event for order in self.open_orders(symbol) for event in self.cancel(order.order_id, now_ms)]
+        side = SELL if position.size > 0 else BUY
+        events += self.place(Placement(symbol, side, abs(position.size), None, TimeInForce.IOC, text, reduce_only=True), now_ms)
+        return [*events, Seizure(self._next_number(), text, position, self.fills[-1])]
 
     def _moved(self, currency: str, available: Decimal, frozen: Decimal, reason: Reason, order: Order, now_ms: int) -> list[AccountEvent]:
         """Change the balance; what is only reserved or released is told to nobody."""

@@ -251,6 +251,10 @@ class Exchange(ABC):
         """Whether a client's connection goes on only by mistake, because what it proved has lapsed long ago."""
         return False
 
+    def seize(self, symbol: str, text: str, now_ms: int) -> None:
+        """Close a position of the account against its owner's will. Not asked for where the fault has no meaning. Raises OrderRefused."""
+        raise NotImplementedError
+
     def drop_keys(self) -> None:
         """Every listen key ends, in silence. Not asked for where the fault has no meaning."""
         raise NotImplementedError

@@ -1,12 +1,15 @@
 """Gate.io USDT futures' answers: to requests over its WebSocket and over REST."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
-from infrastructure.simulator.accounts import FuturesAccount
-from infrastructure.simulator.exchange import EVERY, PAIRS, Answer
-from infrastructure.simulator.gateio_exchange import GateioExchange, Parsers, Refused, encoded, limit_of
+from infrastructure.simulator import gateio_futures_account
+from infrastructure.simulator.accounts import BUY, SELL, AccountEvent, BalanceChange, FuturesAccount, Order, Seizure, orders_of
+from infrastructure.simulator.exchange import EVERY, PAIRS, Answer, Client
+from infrastructure.simulator.gateio_account import ALL, Asked
+from infrastructure.simulator.gateio_exchange import GateioExchange, Parsers, Refused, RefusedByRest, SignedRoutes, encoded, limit_of
+from infrastructure.simulator.gateio_frames import push
 from infrastructure.simulator.gateio_futures import (
     BOOK_TICKER,
     CANDLESTICKS,
@@ -32,8 +35,20 @@ from infrastructure.simulator.gateio_futures import (
     whole_book_update,
     whole_obu,
 )
+from infrastructure.simulator.gateio_futures_account import (
+    ADL_RANK,
+    BALANCES,
+    PUSHES,
+    account_row,
+    found_order,
+    order_row,
+    placement_of,
+    position_row,
+)
 from infrastructure.simulator.market import Event, Market, Topic, price_text
 
+#: How a request calls a side.
+_SIDES = {"bid": BUY, "ask": SELL}
 #: By frequency of ``futures.order_book_update``: the levels that it may show, the first where a request names none.
 _LEVELS = {"100ms": ("100", "50", "20"), "20ms": ("20",)}
 
@@ -41,6 +56,7 @@ _LEVELS = {"100ms": ("100", "50", "20"), "20ms": ("20",)}
 class GateioFuturesExchange(GateioExchange):
     """The exchange as its clients see it."""
 
+    account: FuturesAccount
     name = "gateio_futures"
     websocket_path = "/v4/ws/usdt"
     channels = tuple(CHANNELS)
@@ -65,6 +81,7 @@ class GateioFuturesExchange(GateioExchange):
         "position_adl_rank",
         "autoorders",
     )
+    private_channels = tuple(PUSHES)
     no_request = "request message need json scheme"
     unknown_pair = "unknown contract"
     pong = {"result": None}
@@ -114,6 +131,46 @@ class GateioFuturesExchange(GateioExchange):
             return super().candlesticks(payload)
         return [topic._replace(option=f"{price}_{topic.option}") for topic in super().candlesticks([*payload[:-1], contract])]
 
+    def private_parsers(self) -> Parsers:
+        """By private channel: what the payload of a request means; whose user id is not the client's own, gets nothing."""
+        of_users: Parsers = {channel: self._of_user(channel) for channel in PUSHES}
+        return {**of_users, BALANCES: self._balances, ADL_RANK: self._ranks}
+
+    def _of_user(self, channel: str) -> Callable[[list[str]], list[Topic]]:
+        """What a payload of a user's id and contracts, or ``!all``, means."""
+
+        def parsed(payload: list[str]) -> list[Topic]:
+            user, *contracts = payload or [""]
+            if not contracts:
+                raise Refused(2, f"invalid argument: not a user id and a contract: {payload}")
+            return [Topic(channel, EVERY if contract == ALL else self.symbol(contract), user) for contract in contracts]
+
+        return parsed
+
+    def _balances(self, payload: list[str]) -> list[Topic]:
+        if not payload:
+            raise Refused(2, "invalid argument: no user id")
+        return [Topic(BALANCES, EVERY, payload[0])]
+
+    def _ranks(self, payload: list[str]) -> list[Topic]:
+        if not payload:
+            raise Refused(2, "invalid argument: no contract")
+        user = str(self.account.user)
+        return [Topic(ADL_RANK, EVERY if contract == ALL else self.symbol(contract), user) for contract in payload]
+
+    def private_pushes(self, event: AccountEvent, client: Client, clock_ms: int) -> Iterable[tuple[str, str]]:
+        """The channels on which a client is told of an account's event, and how."""
+        kind = event.text if isinstance(event, Seizure) else event.kind
+        symbol = EVERY if isinstance(event, BalanceChange) else event.subject
+        user = str(self.account.user)
+        for channel, (kinds, row) in PUSHES.items():
+            if kind in kinds and not client.topics.isdisjoint((Topic(channel, EVERY, user), Topic(channel, symbol, user))):
+                yield channel, push(channel, f"[{row(event, client.dialect)}]", clock_ms)
+
+    def seize(self, symbol: str, text: str, now_ms: int) -> None:
+        """Close a position of the account against its owner's will. Raises OrderRefused where there is none."""
+        self.tell(self.account.seize(symbol, text, self.clock_ms(now_ms)))
+
     def _contract_stats(self, payload: list[str]) -> list[Topic]:
         if len(payload) != 2 or payload[1] not in STATS_INTERVALS:
             raise Refused(2, f"invalid argument: not a contract and an interval: {payload}")
@@ -156,6 +213,55 @@ class GateioFuturesExchange(GateioExchange):
             "/api/v4/futures/usdt/trades": self._rest_trades,
         }
 
+    def signed_routes(self) -> SignedRoutes:
+        """The answers to signed requests."""
+        account, path = self.account, "/api/v4/futures/usdt"
+        detail = {"user_id": account.user, "ip_whitelist": [], "currency_pairs": [], "key": {"mode": 1}, "tier": 0}
+        return {
+            ("GET", "/api/v4/account/detail"): lambda asked, now_ms: Answer(200, encoded(detail)),
+            ("GET", f"{path}/accounts"): lambda asked, now_ms: Answer(200, encoded(account_row(account))),
+            ("GET", f"{path}/positions"): lambda asked, now_ms: gateio_futures_account.positions(account, asked),
+            ("GET", f"{path}/positions/"): self._position,
+            ("GET", f"{path}/orders"): lambda asked, now_ms: gateio_futures_account.orders(account, asked, self._named(asked)),
+            ("GET", f"{path}/orders/"): lambda asked, now_ms: _answered(found_order(account, asked.last), asked),
+            ("POST", f"{path}/orders"): self._place,
+            ("DELETE", f"{path}/orders"): self._cancel_all,
+            ("DELETE", f"{path}/orders/"): self._cancel,
+            ("GET", f"{path}/my_trades"): lambda asked, now_ms: gateio_futures_account.my_trades(account, asked, self._named(asked)),
+            ("GET", f"{path}/my_trades_timerange"): lambda asked, now_ms: gateio_futures_account.my_trades_timerange(
+                account, asked, self._named(asked)
+            ),
+        }
+
+    def _named(self, asked: Asked) -> str | None:
+        """The contract that a request names, None if it is about all. Raises RefusedByRest."""
+        return self.market(asked.query).symbol if self.pair_key in asked.query else None
+
+    def _position(self, asked: Asked, now_ms: int) -> Answer:
+        position = self.account.positions[self.market({self.pair_key: asked.last}).symbol]
+        if not position.updated_ms:
+            raise RefusedByRest(400, "POSITION_NOT_FOUND", "position not found")
+        return Answer(200, encoded(position_row(position, asked.dialect)))
+
+    def _place(self, asked: Asked, now_ms: int) -> Answer:
+        placement = placement_of(asked.body, self.account, self.market(asked.body).symbol, asked.dialect)
+        events = self.account.place(placement, now_ms)
+        self.tell(events)
+        return _answered(self.account.order(orders_of(events).order_id), asked)._replace(status=201)
+
+    def _cancel(self, asked: Asked, now_ms: int) -> Answer:
+        order_id = found_order(self.account, asked.last).order_id
+        self.tell(self.account.cancel(order_id, now_ms))
+        return _answered(self.account.order(order_id), asked)
+
+    def _cancel_all(self, asked: Asked, now_ms: int) -> Answer:
+        waiting = self.account.open_orders(self.market(asked.query).symbol)
+        if asked.query.get("side"):
+            waiting = [order for order in waiting if order.side == _SIDES.get(asked.query["side"])]
+        for order in waiting:
+            self.tell(self.account.cancel(order.order_id, now_ms))
+        return Answer(200, encoded([order_row(self.account.order(order.order_id), asked.dialect) for order in waiting]))
+
     def book_body(self, query: Mapping[str, str], market: Market, limit: int, now_ms: int, dialect: str) -> str:
         """A REST book."""
         update_id, bids, asks = self.rest_book(market)
@@ -173,6 +279,10 @@ class GateioFuturesExchange(GateioExchange):
         market, limit = self.market(query), limit_of(query, 100)
         rows = [trade_result(market, trade, dialect) for trade in reversed(market.prints)][:limit]
         return Answer(200, f"[{','.join(rows)}]")
+
+
+def _answered(order: Order, asked: Asked) -> Answer:
+    return Answer(200, encoded(order_row(order, asked.dialect)))
 
 
 def _contract(market: Market, now_ms: int, dialect: str) -> dict[str, object]:

@@ -58,6 +58,7 @@ class GateioSpotExchange(GateioExchange):
         "cross_loan",
         "priceorders",
     )
+    meaningless = {**GateioExchange.meaningless, **dict.fromkeys(("liquidate", "deleverage"), "it has no positions")}
     rows = ROWS
     private_channels = tuple(ROWS)
     no_request = "request payload does not follow json schema"

@@ -57,6 +57,7 @@ class MexcSpotExchange(Exchange):
     meaningless = {
         "full": "no push has a whole book in place of a change",
         "early": "no stream begins with a whole book",
+        **dict.fromkeys(("liquidate", "deleverage"), "it has no positions"),
     }
     too_often = '{"code":429,"msg":"Too many requests"}'
 

@@ -19,6 +19,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from infrastructure.capture import CaptureLine
 from infrastructure.errors import SettingsError, UnknownSymbol, UnknownVenue
 from infrastructure.simulator import EXCHANGES
+from infrastructure.simulator.accounts import DELEVERAGING, LIQUIDATION, OrderRefused
 from infrastructure.simulator.connection import PING, PING_EVERY_S, PONG, Connection, Log, frame_of, framed
 from infrastructure.simulator.exchange import Client, Request
 from infrastructure.simulator.faults import FAULTS, OF_RECORDINGS, Faults
@@ -79,6 +80,8 @@ class State(msgspec.Struct):
 
 #: Faults of one pair that are over at once.
 _AT_ONCE = ("hole", "wrong-top", "restart")
+#: The same of the account's position in a pair, and what such an order calls itself.
+_SEIZURES = {"liquidate": LIQUIDATION, "deleverage": DELEVERAGING}
 
 Listeners = dict[tuple[Topic, str], list[Connection]]
 
@@ -135,7 +138,8 @@ class Simulator:
     /simulator/books`` and ``GET /simulator/state`` show the exchange. ``POST /simulator/pause`` and ``/simulator/resume`` stop and
     start the market. ``POST /simulator/fault`` lets a fault stand, as ``faults`` does; or resets every connection now with ``cut``, loses
     one change of a book with ``hole=PAIR``, pushes one with a wrong best level with ``wrong-top=PAIR``, lets the ids of one go on from
-    far lower ones with ``restart=PAIR``, ends every listen key in silence with ``key-dies``, ends all faults with ``clear``.
+    far lower ones with ``restart=PAIR``, ends every listen key in silence with ``key-dies``, closes a position of the account with
+    ``liquidate=PAIR`` or ``deleverage=PAIR``, ends all faults with ``clear``.
 
     Whoever has ``api_key`` and ``secret`` has an account: ``GET /simulator/account`` shows it, with every order and fill there ever was.
     ``POST /simulator/trade`` lets it do something by itself, as often as the body says, and ``orders_rate`` so often a second. In the
@@ -665,16 +669,22 @@ class Simulator:
         elif text == "key-dies" and self._recording is None and text not in self.exchange.meaningless:
             self.faults.counts[text] += 1
             self.exchange.drop_keys()
-        elif name in _AT_ONCE and self._recording is None:
+        elif name in (*_AT_ONCE, *_SEIZURES) and self._recording is None and name not in self.exchange.meaningless:
             if value not in self.markets:
                 raise SettingsError(f"fault {text!r} is not of the form {name}=PAIR; known: {', '.join(self.markets)}")
-            self.faults.counts[name] += 1
             self._strike_now(name, self.markets[value])
+            self.faults.counts[name] += 1
         else:
             self.faults.set(text)
 
     def _strike_now(self, name: str, market: Market) -> None:
-        if name == "hole":
+        if name in _SEIZURES:
+            try:
+                self.exchange.seize(market.symbol, _SEIZURES[name], _now_ms())
+            except OrderRefused:
+                raise SettingsError(f"the account has no position in {market.symbol}") from None
+            self._push_private(_now_ms())
+        elif name == "hole":
             market.move()
         elif name == "restart":
             market.restart()
