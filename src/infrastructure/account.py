@@ -156,6 +156,10 @@ class Account:
         self._require_live()
         return self.raw.last_fill_ns
 
+    def knows(self, fill: Fill) -> bool:
+        """Whether a fill was told already."""
+        return (fill.symbol, fill.fill_id, fill.side) in self._told
+
     def apply(self, event: Data) -> bool:
         """Take what a stream says, if it is news, and say whether it is. What no account keeps, such as a notice, always is.
 

@@ -216,8 +216,10 @@ class PrivateVenue(msgspec.Struct, frozen=True, kw_only=True):
     """What a venue is to the owner of an account: its private channels, and how they are reached."""
 
     codec: Callable[[Credentials, Symbols], PrivateCodec]
-    #: Those that are subscribed unless others are named come first in their kind.
+    #: A kind's first channel is what the kind's name stands for.
     channels: Mapping[str, MessageType]
+    #: What is subscribed unless others are named.
+    default_channels: tuple[str, ...]
     time_call: RestCall
     #: None where the subscriptions prove whose they are.
     listen_keys: ListenKeys | None = None

@@ -52,7 +52,7 @@ class PlayedExchange:
         self.requests: Counter[str] = Counter()
         #: Whether REST answers, and new connections are taken.
         self.is_up = True
-        #: Signed requests and connections that asked for a private stream.
+        #: Signed requests, of those that subscribe the first of each round alone.
         self.signed = 0
         #: Whether its time request answers without the skew that it judges by.
         self.is_lying_about_time = False
@@ -176,6 +176,7 @@ class PlayedExchange:
             if line is None:
                 return []
             line.taken.append(text)
+            self.signed += '"SIGN"' in text and 'orders"' in text
             reply = self.exchange.reply(text, client, self.now_ms)
             is_private = any(topic.channel in self.exchange.private_channels for topic in reply.begun)
             if is_private and self.faults.takes("cut-login"):

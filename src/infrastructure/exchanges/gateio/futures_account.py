@@ -366,5 +366,7 @@ GATEIO_FUTURES_ACCOUNT = PrivateVenue(
         AUTO_DELEVERAGES: MessageType.RISK,
         POSITION_ADL_RANK: MessageType.RISK,
     },
+    # Ranks are asked for contract by contract.
+    default_channels=(ORDERS, USER_TRADES, BALANCES, POSITIONS, LIQUIDATES, AUTO_DELEVERAGES),
     time_call=TIME_CALL,
 )

@@ -283,5 +283,6 @@ GATEIO_SPOT_ACCOUNT = PrivateVenue(
         USER_TRADES_V2: MessageType.FILL,
         BALANCES: MessageType.BALANCE,
     },
+    default_channels=(ORDERS, USER_TRADES, BALANCES),
     time_call=TIME_CALL,
 )

@@ -186,6 +186,7 @@ class MexcPrivateCodec(MexcChannels):
 PRIVATE = PrivateVenue(
     codec=MexcPrivateCodec,
     channels={ORDERS: MessageType.ORDER, DEALS: MessageType.FILL, ACCOUNT: MessageType.BALANCE},
+    default_channels=(ORDERS, DEALS, ACCOUNT),
     time_call=access.TIME_CALL,
     listen_keys=access.LISTEN_KEYS,
 )

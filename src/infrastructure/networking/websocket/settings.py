@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from infrastructure.credentials import Credentials
 from infrastructure.errors import SettingsError, UnknownSymbol
-from infrastructure.events import Architecture, MessageType
+from infrastructure.events import Architecture
 from infrastructure.networking.address import check_address
 from infrastructure.venue import Venue, check_symbol
 
@@ -112,8 +112,6 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
     symbols: Texts = ()
     channels: Texts = ()
     architecture: Annotated[Architecture, Meta(title=" or ".join(Architecture))] = Architecture.DIRECT
-    credentials: Annotated[Credentials | None, Meta(title="credentials")] = None
-    private_channels: Texts = ()
     websocket_url: Text | None = None
     rest_url: Text | None = None
     transport: Annotated[TransportSettings, Meta(title="a table")] = msgspec.field(default_factory=TransportSettings)
@@ -128,7 +126,7 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
     account_check_s: Seconds = 60.0
     snapshots_per_minute: Annotated[float, Meta(gt=0, le=6000, title="a number")] = 600.0
     credentials: Annotated[Credentials, Meta(title="credentials")] | None = None
-    #: None given: the venue's first channel of each kind.
+    #: None given: the venue's default ones, which are of every kind.
     private_channels: Texts = ()
 
     @property
@@ -139,10 +137,7 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
             return ()
         if self.private_channels:
             return tuple(_private_channel(self.venue, text) for text in self.private_channels)
-        first: dict[MessageType, str] = {}
-        for channel, kind in private.channels.items():
-            first.setdefault(kind, channel)
-        return tuple(first.values())
+        return private.default_channels
 
     @property
     def address(self) -> str:

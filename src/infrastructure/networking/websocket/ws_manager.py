@@ -25,7 +25,7 @@ from infrastructure.errors import (
     TickrailError,
     UnknownSymbol,
 )
-from infrastructure.events import Architecture, MessageType
+from infrastructure.events import Architecture
 from infrastructure.instruments import Instrument
 from infrastructure.limits import Limiter
 from infrastructure.metrics import Accounting
@@ -710,10 +710,9 @@ class WebSocketManager(Pipeline):
             if handler is not None:
                 raise SettingsError("a private_handler needs credentials in the settings")
             return None
-        described = venue.of_account(settings.credentials)
         return AccountStreams(
-            described,
-            [described.channel_named(name) for name in settings.private_channels] or list(_first_of_each_kind(described)),
+            venue.of_account(settings.credentials),
+            settings.account_channels,
             self,
             settings.architecture,
             handler=handler or PrivateWebSocketHandler(),
@@ -732,14 +731,6 @@ class WebSocketManager(Pipeline):
             raise self.failure
         if self._common is None or self._closing is not None:
             raise SettingsError("call initialize() first" if self._closing is None else "the manager is closed")
-
-
-def _first_of_each_kind(venue: Venue) -> list[str]:
-    """The channels that are wanted of an account unless others are named."""
-    firsts: dict[MessageType, str] = {}
-    for channel, kind in venue.channels.items():
-        firsts.setdefault(kind, channel)
-    return list(firsts.values())
 
 
 class ManagerClosing:
