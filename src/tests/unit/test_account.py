@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from infrastructure import account as module
 from infrastructure.account import Account, AccountSnapshot
 from infrastructure.errors import AccountNotLive
-from infrastructure.events import AccountState, BalanceUpdate, Fill, OrderStatus, OrderUpdate, PositionUpdate, Side
+from infrastructure.events import AccountState, BalanceUpdate, Data, Fill, OrderStatus, OrderUpdate, PositionUpdate, Side
 
 SYMBOL = "BTC/USDT"
 OPEN, FILLED, CANCELED = OrderStatus.OPEN, OrderStatus.FILLED, OrderStatus.CANCELED
@@ -217,7 +217,7 @@ class TestSnapshot:
         assert snapshot.events == (fill(3), fill(1, at=1), fill(2, at=2), order(), balance(1), position(1))
 
     def test_what_it_lacks_has_ended(self, account: Account) -> None:
-        known = [
+        known: list[Data] = [
             order(number=1),
             order(1, number=2),
             order(number=3),
