@@ -192,14 +192,16 @@ class PrivateSession(Session):
 
     def _note(self, message: Data, received_ns: int) -> bool:
         """Whether the stream of the message is wanted; if so it has come."""
-        stream = self._sources[message.message_type].get(ALL)
+        stream, exchange_ns = self._sources[message.message_type].get(ALL), message.exchange_ns
         if stream is None or not stream.is_flowing:
             stream = self._admit(message.message_type, ALL)
             if stream is None:
                 return False
+        elif exchange_ns is not None and received_ns != self._dated_ns:
+            self._date(exchange_ns, received_ns)  # As in Session.apply: the first may be of what the venue had kept.
         stream.received_ns, stream.count = received_ns, stream.count + 1
-        if message.exchange_ns is not None:
-            stream.exchange_ns = message.exchange_ns
+        if exchange_ns is not None:
+            stream.exchange_ns = exchange_ns
         return True
 
     def _answered(self, answer: Acknowledgement, received_ns: int, events: list[Emission]) -> None:

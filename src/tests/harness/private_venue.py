@@ -37,7 +37,10 @@ SECRET = "canary-7f3a-do-not-print"
 
 
 class AccountCodec:
-    """Frames are ``{"login": ...}``, ``{"pong": 1}``, ``{"notice": "..."}`` or ``{"items": [{"kind": "order", ...}, ...]}``."""
+    """Frames are ``{"login": ...}``, ``{"pong": 1}``, ``{"notice": "..."}`` or ``{"items": [{"kind": "order", ...}, ...]}``.
+
+    Of an item ``at`` is the venue's time, if it is there.
+    """
 
     def __init__(self) -> None:
         self.symbols = Symbols("account_venue", lambda native: native.replace("-", "/"), lambda symbol: symbol.replace("/", "-"))
@@ -56,7 +59,7 @@ class AccountCodec:
             if "notice" in frame:
                 return (Notice("account", frame["notice"]),)
             if "items" in frame:
-                return [_ITEMS[item["kind"]](item) for item in frame["items"]]
+                return [event_of(item) for item in frame["items"]]
             return (Unknown("account", ""),)
         except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             raise DecodeError(f"not an account frame: {error!r}") from None
@@ -80,21 +83,23 @@ class AccountCodec:
 def _order(item: dict[str, Any]) -> OrderUpdate:
     amount = Decimal(item["amount"])
     price = Decimal(item["price"])
-    return OrderUpdate("account_venue", item["symbol"], item["id"], None, Side.BUY, OrderStatus.OPEN, price, amount, Decimal(0), None)
+    status, filled = OrderStatus(item.get("status", "open")), Decimal(item.get("filled", 0))
+    return OrderUpdate("account_venue", item["symbol"], item["id"], None, Side.BUY, status, price, amount, filled, item.get("at"))
 
 
 def _fill(item: dict[str, Any]) -> Fill:
     price, amount = Decimal(item["price"]), Decimal(item["amount"])
-    return Fill("account_venue", item["symbol"], item["id"], "1", Side.BUY, price, amount, None, None, None)
+    return Fill("account_venue", item["symbol"], item["id"], item.get("order", "1"), Side.BUY, price, amount, None, None, item.get("at"))
 
 
 def _balance(item: dict[str, Any]) -> BalanceUpdate:
     amount = Decimal(item["amount"])
-    return BalanceUpdate("account_venue", item["currency"], amount, amount, Decimal(0), None)
+    return BalanceUpdate("account_venue", item["currency"], amount, amount, Decimal(0), item.get("at"))
 
 
 def _position(item: dict[str, Any]) -> PositionUpdate:
-    return PositionUpdate("account_venue", item["symbol"], Decimal(item["amount"]), None, None)
+    entry_price = Decimal(item["entry"]) if "entry" in item else None
+    return PositionUpdate("account_venue", item["symbol"], Decimal(item["amount"]), entry_price, item.get("at"), mode=item.get("mode", ""))
 
 
 def _risk(item: dict[str, Any]) -> RiskNotice:
@@ -108,6 +113,12 @@ _ITEMS: dict[str, Callable[[dict[str, Any]], Data]] = {
     "position": _position,
     "risk": _risk,
 }
+
+
+def event_of(item: dict[str, Any]) -> Data:
+    """What an item of a frame, or of an answer of REST, says."""
+    return _ITEMS[item["kind"]](item)
+
 
 ACCOUNT_VENUE = Venue(
     name="account_venue",
