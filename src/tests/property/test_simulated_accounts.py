@@ -208,10 +208,9 @@ def test_a_futures_account_is_what_was_deposited_less_fees_and_what_its_position
 
 
 def test_ten_thousand_things_an_account_does_by_itself_leave_its_books_whole() -> None:
-    for account_type, symbols in ((SpotAccount, SYMBOLS), (FuturesAccount, CONTRACTS)):
+    for symbols in (SYMBOLS, CONTRACTS):
         trading = Trading(symbols, 5)
-        multipliers = {"multipliers": MULTIPLIERS} if account_type is FuturesAccount else {}
-        account: Account = account_type(trading.markets, 5, **multipliers)
+        account: Account = SpotAccount(trading.markets, 5) if symbols is SYMBOLS else FuturesAccount(trading.markets, 5, MULTIPLIERS)
         books = Books(account)
         for now_ms in range(10_000):
             books.take(account.trade(now_ms))
