@@ -276,7 +276,7 @@ class GateioExchange(Exchange):
         pair = query.get(self.pair_key)
         if pair is None:
             raise RefusedByRest(400, "MISSING_REQUIRED_PARAM", f"Missing required parameter: {self.pair_key}")
-        if pair not in self.by_native:
+        if not isinstance(pair, str) or pair not in self.by_native:
             raise RefusedByRest(400, self.unknown_label, f"Invalid {self.pair_key.replace('_', ' ')} {pair}")
         return self.by_native[pair]
 
