@@ -34,6 +34,8 @@ class Client:
         #: What it proved: whose connection it is, and the key in its address where an exchange gives out such keys.
         self.user: int | None = None
         self.listen_key = ""
+        #: Whether it may place orders over its WebSocket, where an exchange lets clients do so.
+        self.is_logged_in = False
 
 
 class Reply(NamedTuple):
@@ -201,7 +203,7 @@ class Exchange(ABC):
     def next(self, now_ms: int) -> Event:
         """What happens next on the markets; the account's orders are filled by it."""
         event = self.trading.next(now_ms)
-        if event.kind == "orderbook":
+        if event.kind == "orderbook" and self.account.has_open(event.market.symbol):
             self.tell(self.account.react(event.market, self.clock_ms(now_ms)))
         return event
 

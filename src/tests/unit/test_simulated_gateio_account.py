@@ -379,3 +379,68 @@ def test_what_happens_while_pushes_are_quiet_is_in_rest_alone() -> None:
     assert [row["id"] for _, row in gate.pushed()] == [told["id"]]
     _, rows = gate.rest("GET", "/api/v4/spot/orders", "currency_pair=BTC_USDT&status=open")
     assert [row["id"] for row in rows] == [told["id"], lost["id"]]
+
+
+#: Of the exchange's documentation, for a login without parameters.
+LOGIN = "31d2b0caaec2f7498c87b02f61211be70dcd5e854c2d897715f4ac84ed3e4ff44388ad4ac0b059cb3ca44fcbb5438c16fbe3ccfd3f4e89796399b878bfc949b5"
+
+
+def api(gate: Gate, channel: str, payload: object) -> list[dict[str, Any]]:
+    """A request to the WebSocket API, and its answers."""
+    request = {"time": NOW_MS // 1000, "id": "a", "channel": channel, "event": "api", "payload": payload}
+    reply = gate.exchange.reply(json.dumps(request), gate.client, NOW_MS)
+    return [json.loads(message) for message in (reply.answer, *reply.more) if message is not None]
+
+
+def login(**changed: object) -> dict[str, object]:
+    return {"req_id": "r", "api_key": "key", "signature": LOGIN, "timestamp": "1700000000"} | changed
+
+
+def test_the_documented_signature_of_a_login_is_accepted_and_orders_may_be_placed() -> None:
+    gate = Gate()
+    (answer,) = api(gate, "spot.login", login())
+    assert (answer["request_id"], answer["header"]["status"]) == ("r", "200")
+    assert answer["data"] == {"result": {"api_key": "key", "uid": "1"}}
+    gate.subscribe("spot.orders")
+    order = {"currency_pair": "BTC_USDT", "side": "buy", "amount": "0.5", "price": gate.far()}
+    ack, result = api(gate, "spot.order_place", {"req_id": "o", "req_param": order})
+    assert ack["ack"] is True and ack["data"]["result"] == {"req_id": "o", "req_param": order}
+    assert "ack" not in result and result["data"]["result"]["status"] == "open"
+    order_id = result["data"]["result"]["id"]
+    cancel = {"req_id": "c", "req_param": {"order_id": order_id, "currency_pair": "BTC_USDT"}}
+    assert api(gate, "spot.order_cancel", cancel)[1]["data"]["result"]["status"] == "cancelled"
+    assert [row["event"] for _, row in gate.pushed()] == ["put", "finish"]
+    again = api(gate, "spot.order_cancel", cancel)[1]
+    assert (again["header"]["status"], again["data"]["errs"]["label"]) == ("400", "ORDER_CLOSED")
+
+
+def test_parameters_of_a_login_are_signed_as_they_were_written() -> None:
+    gate = Gate()
+    sign = gate.sign("api\nspot.login\n{}\n1700000000")
+    assert api(gate, "spot.login", login(req_param={}, signature=sign))[0]["header"]["status"] == "200"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "label"),
+    [
+        ({"api_key": "another"}, "401", "INVALID_KEY"),
+        ({"signature": LOGIN[1:]}, "401", "INVALID_SIGNATURE"),
+        ({"req_param": {}}, "401", "INVALID_SIGNATURE"),
+        ({"timestamp": "1699999900"}, "403", "REQUEST_EXPIRED"),
+    ],
+)
+def test_without_a_right_login_no_order_is_placed(wrong: dict[str, object], status: str, label: str) -> None:
+    gate = Gate()
+    (answer,) = api(gate, "spot.login", login(**wrong))
+    assert (answer["header"]["status"], answer["data"]["errs"]["label"]) == (status, label)
+    (answer,) = api(gate, "spot.order_place", {"req_id": "o", "req_param": {"currency_pair": "BTC_USDT"}})
+    assert (answer["header"]["status"], answer["data"]["errs"]["label"]) == ("400", "AUTHENTICATION_FAILED")
+    assert gate.exchange.account.orders == {}
+
+
+def test_a_request_without_form_is_refused_by_the_websocket_api_too() -> None:
+    gate = Gate()
+    assert api(gate, "spot.login", None)[0]["header"]["status"] == "401"
+    api(gate, "spot.login", login())
+    for channel, payload in (("spot.order_place", []), ("spot.order_place", {"req_param": []}), ("spot.order_nothing", {"req_param": {}})):
+        assert api(gate, channel, payload)[0]["data"]["errs"]["label"] == "INVALID_PARAM_VALUE"
