@@ -395,6 +395,7 @@ class TestRequests:
         async def test() -> None:
             async with owner(headers={}) as user:
                 assert (await user.order(-1.7))["size"] == -1
+                assert [order["amount"] for order in (await user.account())["orders"]] == ["1"]
 
         run(test())
 
