@@ -422,10 +422,12 @@ class Account(ABC):
         quantity = divided(amount, best) if order.in_quote else min(amount, _standing(order))
         if not quantity and order.in_quote:
             raise OrderRefused(Refusal.AMOUNT)
-        ending = _unfit(order, quantity)
-        reserved = Decimal(0) if ending else self.reservation(order, best)
+        reserved = self.reservation(order, best)
         if reserved > self.available(currency):
             raise OrderRefused(Refusal.FUNDS)
+        ending = _unfit(order, quantity)
+        if ending:
+            reserved = Decimal(0)
         self._order_id += 1
         if order.client_id:
             self._by_client_id[order.client_id] = order.order_id

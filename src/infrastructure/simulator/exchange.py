@@ -34,6 +34,8 @@ class Client:
         #: What it proved: whose connection it is, and the key in its address where an exchange gives out such keys.
         self.user: int | None = None
         self.listen_key = ""
+        #: Whether it may place orders over its WebSocket, where an exchange lets clients do so.
+        self.is_logged_in = False
 
 
 class Reply(NamedTuple):

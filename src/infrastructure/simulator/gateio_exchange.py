@@ -62,6 +62,8 @@ class GateioExchange(Exchange):
     pair_key: ClassVar[str]
     unknown_label: ClassVar[str]
     book_path: ClassVar[str]
+    #: Whether it says of what an order came to that this is no acknowledgement.
+    denies_ack: ClassVar[bool] = False
 
     def __init__(self, symbols: Sequence[str], seed: int, faults: Faults, api_key: str = "key", secret: str = "secret") -> None:
         super().__init__(symbols, seed, faults, api_key, secret)
@@ -69,6 +71,9 @@ class GateioExchange(Exchange):
         self._parsers = self.parsers()
         self._private_parsers = self.private_parsers()
         self._signed_routes = self.signed_routes()
+        orders = self.book_path.removesuffix("order_book") + "orders"
+        #: By channel: the REST request that does what its requests ask for.
+        self._api_routes = {f"{self.family}.order_place": ("POST", orders), f"{self.family}.order_cancel": ("DELETE", f"{orders}/")}
         self._gate = Gate(api_key, secret, faults)
         self._routes: Routes = self.routes() | {
             "/api/v4/spot/time": lambda query, now_ms, dialect: Answer(200, f'{{"server_time":{now_ms}}}'),
@@ -134,6 +139,8 @@ class GateioExchange(Exchange):
         channel, event = request["channel"], request.get("event", "")
         if channel == f"{self.family}.ping":
             return Reply(_message(request, now_ms, f"{self.family}.pong", "", **self.pong))
+        if event == "api":
+            return self._api(request, client, now_ms)
         echo = {"conn_id": client.connection_id, "payload": request.get("payload")}
         begun: list[Topic] = []
         try:
@@ -161,6 +168,37 @@ class GateioExchange(Exchange):
             if channel == self._obu and not self.faults.hits("mute", topic.channel, topic.symbol)
         ]
         return Reply(_message(request, now_ms, channel, event, **echo, result={"status": "success"}), event, books, begun)
+
+    def _api(self, request: Mapping[str, Any], client: Client, now_ms: int) -> Reply:
+        """The reply to a login, or to an order over the WebSocket."""
+        channel, payload = request["channel"], request.get("payload")
+        given: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
+        parameters = given.get("req_param")
+        header = {"response_time": str(now_ms), "channel": channel, "event": "api", "conn_id": client.connection_id}
+
+        def told(status: int, data: object, **ack: bool) -> str:
+            return encoded({"request_id": given.get("req_id"), **ack, "header": {**header, "status": str(status)}, "data": data})
+
+        if channel == f"{self.family}.login":
+            try:
+                self._gate.check_login(given, channel, now_ms)
+            except Denied as denied:
+                return Reply(told(denied.status, {"errs": json.loads(denied.body)}), "api")
+            client.is_logged_in = True
+            return Reply(told(200, {"result": {"api_key": given["api_key"], "uid": str(self.account.user)}}), "api")
+        if not client.is_logged_in:
+            return Reply(told(400, {"errs": {"label": "AUTHENTICATION_FAILED", "message": "Not login"}}), "api")
+        route = self._signed_routes.get(self._api_routes.get(channel, ("", "")))
+        if route is None or not isinstance(parameters, dict):
+            return Reply(told(400, {"errs": {"label": "INVALID_PARAM_VALUE", "message": "Invalid request"}}), "api")
+        texts = {name: str(value) for name, value in parameters.items()}
+        status, body = self._let_in(route, Asked(texts, parameters, texts.get("order_id", ""), client.dialect), now_ms)
+        result = told(status if status >= 400 else 200, {"errs" if status >= 400 else "result": json.loads(body)}, **self._no_ack)
+        return Reply(told(200, {"result": {"req_id": given.get("req_id"), "req_param": parameters}}, ack=True), "api", more=[result])
+
+    @property
+    def _no_ack(self) -> dict[str, bool]:
+        return {"ack": False} if self.denies_ack else {}
 
     def _topics(self, request: Mapping[str, Any], channel: str, event: str, now_ms: int) -> list[Topic]:
         """What a request asks for, or Refused."""
@@ -263,9 +301,17 @@ class GateioExchange(Exchange):
         clock_ms = self.clock_ms(now_ms)
         try:
             self._gate.check_request(request, clock_ms)
-            return route(Asked(request.parameters, _body(request.body), last, self.dialect(request.headers)), clock_ms)
+            asked = Asked(request.parameters, _body(request.body), last, self.dialect(request.headers))
         except Denied as denied:
             return Answer(denied.status, denied.body)
+        except RefusedByRest as refusal:
+            return refusal.answer
+        return self._let_in(route, asked, clock_ms)
+
+    def _let_in(self, route: Callable[[Asked, int], Answer], asked: Asked, clock_ms: int) -> Answer:
+        """The answer to whoever has proved that he may ask."""
+        try:
+            return route(asked, clock_ms)
         except OrderRefused as refusal:
             return refused(refusal.refusal)
         except RefusedByRest as refusal:
@@ -276,7 +322,7 @@ class GateioExchange(Exchange):
         pair = query.get(self.pair_key)
         if pair is None:
             raise RefusedByRest(400, "MISSING_REQUIRED_PARAM", f"Missing required parameter: {self.pair_key}")
-        if pair not in self.by_native:
+        if not isinstance(pair, str) or pair not in self.by_native:
             raise RefusedByRest(400, self.unknown_label, f"Invalid {self.pair_key.replace('_', ' ')} {pair}")
         return self.by_native[pair]
 

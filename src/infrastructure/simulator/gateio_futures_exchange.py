@@ -66,6 +66,7 @@ class GateioFuturesExchange(GateioExchange):
     symbols = tuple(f"{pair}:USDT" for pair in PAIRS)
     mix = GateioFuturesMarkets.mix
     pings = False
+    denies_ack = True
     silence_timeout_s = 30.0
     markets = GateioFuturesMarkets
     family = "futures"

@@ -45,6 +45,15 @@ class SideChannel:
         state: dict[str, Any] = msgspec.json.decode(await self._ask("GET", "state"))
         return state
 
+    async def account(self) -> dict[str, Any]:
+        """The account of whoever has the key: balances, positions, every order and every fill there ever was, numbers as texts."""
+        account: dict[str, Any] = msgspec.json.decode(await self._ask("GET", "account"))
+        return account
+
+    async def trade(self, count: int = 1) -> None:
+        """Let the account do something by itself, so often."""
+        await self._ask("POST", "trade", str(count))
+
     async def pause(self) -> None:
         """Nothing is pushed from now on; REST still answers."""
         await self._ask("POST", "pause")
