@@ -379,6 +379,10 @@ class Account(ABC):
         """What can be reserved."""
         return self.funds[currency].available
 
+    def has_open(self, symbol: str) -> bool:
+        """Whether any order waits on a market."""
+        return bool(self._open[symbol])
+
     def open_orders(self, symbol: str | None = None) -> list[Order]:
         """Those that wait, the oldest first."""
         symbols: Iterable[str] = self._open if symbol is None else (symbol,)

@@ -203,7 +203,7 @@ class Exchange(ABC):
     def next(self, now_ms: int) -> Event:
         """What happens next on the markets; the account's orders are filled by it."""
         event = self.trading.next(now_ms)
-        if event.kind == "orderbook":
+        if event.kind == "orderbook" and self.account.has_open(event.market.symbol):
             self.tell(self.account.react(event.market, self.clock_ms(now_ms)))
         return event
 
