@@ -82,7 +82,7 @@ class Gate:
     def _check(self, key: object, signature: object, text: str, time: str, now_ms: int) -> None:
         if key != self._api_key:
             raise Denied(401, "INVALID_KEY", "Invalid key provided")
-        if not (time.isascii() and time.isdecimal()) or abs(int(time) - now_ms / 1000) > MOST_OFF_S:
+        if not (time.isascii() and time.isdecimal() and len(time) <= 10) or abs(int(time) - now_ms / 1000) > MOST_OFF_S:
             raise Denied(403, "REQUEST_EXPIRED", f"gap between request Timestamp and server time exceeds {MOST_OFF_S}")
         right = hmac.new(self._secret, text.encode(), sha512).hexdigest()
         if self._stands("wrong-signature") or not (isinstance(signature, str) and hmac.compare_digest(signature.encode(), right.encode())):

@@ -353,7 +353,7 @@ def page_of(query: Mapping[str, str], rows: Sequence[Any], most: int = 1000) -> 
 def limit_of(query: Mapping[str, str], default: int) -> int:
     """How many levels or trades a REST request asks for. Raises RefusedByRest."""
     limit = query.get("limit", str(default))
-    if not (limit.isdecimal() and 0 < int(limit) <= 1000):
+    if not (limit.isdecimal() and len(limit) <= 4 and 0 < int(limit) <= 1000):
         raise RefusedByRest(400, "INVALID_PARAM_VALUE", f"Invalid limit {limit}")
     return int(limit)
 

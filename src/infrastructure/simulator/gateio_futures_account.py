@@ -6,6 +6,7 @@ are in REST, where money is text to everybody.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -47,6 +48,10 @@ LIQUIDATES = "futures.liquidates"
 DELEVERAGES = "futures.auto_deleverages"
 ADL_RANK = "futures.position_adl_rank"
 
+_COUNT = re.compile("[0-9]{1,18}")
+_LAST_S = 10**18 - 1
+#: No price and no amount is as large.
+_TOO_MUCH = 10**12
 #: What an order is called that its client did not name.
 UNNAMED = "api"
 #: Where a position stood in the row of those that are closed for others' sake: the first, and in liquidation.
@@ -372,7 +377,7 @@ def my_trades(account: FuturesAccount, asked: Asked, symbol: str | None) -> Answ
 
 def my_trades_timerange(account: FuturesAccount, asked: Asked, symbol: str | None) -> Answer:
     """``GET /futures/usdt/my_trades_timerange``: the same of some time, in seconds, both ends included."""
-    since, until = (_number(asked.query, name, default) for name, default in (("from", 0), ("to", 2**63)))
+    since, until = (_number(asked.query, name, default) for name, default in (("from", 0), ("to", _LAST_S)))
     found = [fill for fill in reversed(account.fills) if symbol in (None, fill.order.symbol) and since <= fill.time_ms // 1000 <= until]
     return Answer(200, encoded([timed_trade_row(fill, asked.dialect) for fill in part_of(asked.query, found)]))
 
@@ -388,7 +393,7 @@ def found_order(account: FuturesAccount, name: str) -> Order:
     """The order that a path names by either of its ids. Raises OrderRefused."""
     if name.startswith("t-"):
         return account.order(client_id=name)
-    return account.order(int(name) if name.isascii() and name.isdecimal() else None)
+    return account.order(int(name) if _COUNT.fullmatch(name) else None)
 
 
 def part_of(query: Mapping[str, str], rows: Sequence[Any]) -> Sequence[Any]:
@@ -399,7 +404,7 @@ def part_of(query: Mapping[str, str], rows: Sequence[Any]) -> Sequence[Any]:
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:
     written = query.get(name, str(default))
-    if not (written.isascii() and written.isdecimal()):
+    if not _COUNT.fullmatch(written):
         raise RefusedByRest(400, "INVALID_PARAM_VALUE", f"Invalid {name} {written}")
     return int(written)
 
@@ -456,6 +461,6 @@ def _decimal(value: object, refusal: Refusal) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         raise OrderRefused(refusal) from None
-    if not number.is_finite():
+    if not number.is_finite() or not -_TOO_MUCH < number < _TOO_MUCH:
         raise OrderRefused(refusal)
     return number

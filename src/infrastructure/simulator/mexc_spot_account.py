@@ -1,5 +1,6 @@
 """What MEXC spot answers over REST to the owner of an account: signed requests for listen keys, orders, fills and balances. Pure."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from urllib.parse import parse_qsl
@@ -36,6 +37,8 @@ from infrastructure.simulator.mexc_spot_private import (
 MOST_ORDERS, MOST_FILLS = 1000, 100
 #: The most pairs that a request for open orders names.
 MOST_SYMBOLS = 5
+_COUNT = re.compile("[0-9]{1,18}")
+_LAST_MS = 10**18 - 1
 _SIDES = {"BUY": BUY, "SELL": SELL}
 _REFUSALS = {
     Refusal.AMOUNT: (30002, "The quantity or amount of the order is not one that can be traded"),
@@ -126,13 +129,11 @@ class MexcSpotAccount:
             raise Refused(400, 10072, "Api key info invalid")
         body = request.body.decode(errors="replace")
         parameters = request.parameters | dict(parse_qsl(body, keep_blank_values=True))
-        window = parameters.get("recvWindow", str(WINDOW_MS))
-        if not window.isdecimal() or int(window) > MOST_WINDOW_MS:
+        window = _count(parameters.get("recvWindow", str(WINDOW_MS)))
+        if window is None or window > MOST_WINDOW_MS:
             raise Refused(400, 700005, "recvWindow must less than 60000")
-        sent = parameters.get("timestamp", "")
-        if not sent:
-            raise Refused(400, 44444, "param null: timestamp")
-        if not sent.isdecimal() or int(sent) >= now_ms + AHEAD_MS or now_ms - int(sent) > int(window):
+        sent = _count(_needed(parameters, "timestamp"))
+        if sent is None or sent >= now_ms + AHEAD_MS or now_ms - sent > window:
             raise Refused(400, 700003, "Timestamp for this request is outside of the recvWindow.")
         if not is_signed(self._secret, request.query, body) or self._faults.strikes("wrong-signature"):
             raise Refused(400, 700002, "Signature for this request is not valid.")
@@ -238,8 +239,7 @@ class MexcSpotAccount:
         """The order that a request names, by either of its ids."""
         symbol = self._market(parameters).symbol
         if "orderId" in parameters:
-            number = parameters["orderId"].rpartition("__")[2]
-            order = self._account.order(int(number) if number.isdecimal() else None)
+            order = self._account.order(_count(parameters["orderId"].rpartition("__")[2]))
         elif "origClientOrderId" in parameters:
             order = self._account.order(client_id=parameters["origClientOrderId"])
         else:
@@ -268,18 +268,22 @@ def _number(parameters: Parameters, name: str) -> Decimal:
         raise Refused(400, 33333, f"param error: {name}") from None
 
 
+def _count(text: str) -> int | None:
+    """A whole number that is not below 0, None if a text is none."""
+    return int(text) if _COUNT.fullmatch(text) else None
+
+
 def _limit(parameters: Parameters, default: int, most: int) -> int:
     """How much a request asks for; more than there may be is as much as there may be."""
-    text = parameters.get("limit", str(default))
-    if not text.isdecimal() or not int(text):
-        raise Refused(400, 33333, f"param error: limit {text}")
-    return min(int(text), most)
+    limit = _count(parameters.get("limit", str(default)))
+    if not limit:
+        raise Refused(400, 33333, "param error: limit")
+    return min(limit, most)
 
 
 def _span(parameters: Parameters) -> tuple[int, int]:
     """From when to when, in ms, both included."""
-    times = parameters.get("startTime", "0"), parameters.get("endTime", str(2**63))
-    if not all(text.isdecimal() for text in times):
+    since, until = _count(parameters.get("startTime", "0")), _count(parameters.get("endTime", str(_LAST_MS)))
+    if since is None or until is None:
         raise Refused(400, 33333, "param error: startTime or endTime")
-    since, until = map(int, times)
     return since, until

@@ -324,7 +324,7 @@ def _are_names(params: Any) -> TypeGuard[list[str]]:
 
 def _limit(query: Mapping[str, str], default: int, most: int) -> int | None:
     text = query.get("limit", str(default))
-    return int(text) if text.isdecimal() and 0 < int(text) <= most else None
+    return int(text) if text.isdecimal() and len(text) <= len(str(most)) and 0 < int(text) <= most else None
 
 
 def _error(status: int, code: int, message: str) -> Answer:

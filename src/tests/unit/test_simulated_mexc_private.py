@@ -1,18 +1,23 @@
 """The simulated MEXC spot's accounts: pushes as recorded and as the protobuf library writes them, signatures, lives of listen keys."""
 
+import json
 import random
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infrastructure.simulator.accounts import BUY, SELL, BalanceChange, Ending, Fill, Order, Reason, TimeInForce
+from infrastructure.simulator.exchange import Answer, Client, Request
+from infrastructure.simulator.faults import Faults
 from infrastructure.simulator.market import Market
+from infrastructure.simulator.mexc_spot_exchange import LAPSED_MS, MexcSpotExchange
 from infrastructure.simulator.mexc_spot_keys import MOST_CONNECTIONS, MOST_KEYS, Lapsed, ListenKeys, is_signed, signature_of, signed_text
-from infrastructure.simulator.mexc_spot_private import balance_push, deal_push, order_push, order_row
+from infrastructure.simulator.mexc_spot_private import ORDERS, balance_push, deal_push, order_push, order_row
 from tests.harness.captures import lines
 from tests.harness.mexc_schema import read_push, rewritten
 
@@ -244,6 +249,68 @@ class TestListenKeys:
         keys.clear()
         assert keys.user(key, 0) is None and keys.of(USER, 0) == []
         keys.close(key)
+
+
+class TestConnections:
+    """What a listen key does for a connection, with a clock of the test's own."""
+
+    def test_a_connection_is_silent_when_its_key_lapses_and_outlives_it_for_a_while(self) -> None:
+        exchange = exchange_with_key()
+        assert exchange.told(3_599_999) == 2 and not exchange.has_outlived(3_599_999)
+        assert exchange.told(3_600_000) == 0 and not exchange.has_outlived(3_600_000)
+        assert not exchange.has_outlived(3_600_000 + LAPSED_MS - 1)
+        assert exchange.has_outlived(3_600_000 + LAPSED_MS)
+
+    def test_a_renewed_key_is_heard_on(self) -> None:
+        exchange = exchange_with_key()
+        assert exchange.renewed(3_000_000).status == 200
+        assert exchange.told(6_599_999) == 2 and not exchange.has_outlived(6_599_999)
+        assert exchange.told(6_600_000) == 0
+        assert exchange.renewed(6_600_000).status == 400  # Too late: what lapsed stays so.
+
+    def test_a_connection_without_a_key_outlives_nothing(self) -> None:
+        exchange = MexcSpotExchange(("MX/USDT",), 1, Faults((), 1))
+        client = Client()
+        assert exchange.admit(client, {}, 0) is None and not exchange.has_outlived(client, 10**9)
+
+
+class Connected(NamedTuple):
+    """An exchange, a client with a listen key of time 0 that is subscribed to the orders, and that key."""
+
+    exchange: MexcSpotExchange
+    client: Client
+    key: str
+
+    def has_outlived(self, now_ms: int) -> bool:
+        return self.exchange.has_outlived(self.client, now_ms)
+
+    def told(self, now_ms: int) -> int:
+        """How many pushes an order brings that is placed and canceled."""
+        order = {"symbol": "MXUSDT", "side": "BUY", "type": "LIMIT", "quantity": "1", "price": "0.01"}
+        placed = json.loads(signed(self.exchange, "POST", "order", now_ms, **order).body)
+        signed(self.exchange, "DELETE", "order", now_ms, symbol="MXUSDT", orderId=placed["orderId"])
+        return len(self.exchange.take_pushes([self.client], now_ms))
+
+    def renewed(self, now_ms: int) -> Answer:
+        return signed(self.exchange, "PUT", "userDataStream", now_ms, listenKey=self.key)
+
+
+def exchange_with_key() -> Connected:
+    exchange = MexcSpotExchange(("MX/USDT",), 1, Faults((), 1))
+    key = json.loads(signed(exchange, "POST", "userDataStream", 0).body)["listenKey"]
+    client = Client()
+    assert exchange.admit(client, {"listenKey": key}, 0) is None and exchange.greeting(client) == ()
+    reply = exchange.reply(json.dumps({"method": "SUBSCRIPTION", "params": [ORDERS]}), client, 0)
+    client.topics.update(reply.begun)
+    assert [topic.channel for topic in reply.begun] == [ORDERS]
+    return Connected(exchange, client, key)
+
+
+def signed(exchange: MexcSpotExchange, method: str, path: str, now_ms: int, **fields: str) -> Answer:
+    """The answer to a signed request."""
+    query = urlencode({**fields, "timestamp": now_ms})
+    query = f"{query}&signature={signature_of('secret', query)}"
+    return exchange.rest(Request(method, f"/api/v3/{path}", query, {"X-MEXC-APIKEY": "key"}), now_ms)
 
 
 def created(keys: ListenKeys, now_ms: int) -> str:
