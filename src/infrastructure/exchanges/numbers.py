@@ -1,7 +1,7 @@
 """How the texts of venues become numbers: one grammar, JSON's, and the double nearest to what it says."""
 
 import re
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from math import inf
 
 import msgspec
@@ -37,7 +37,7 @@ def exact(value: Decimal | None, name: str) -> Decimal | None:
     raise DecodeError(f"{name} {value} is not a finite number of 0 or more")
 
 
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 #: No money has a digit further than this from its decimal point; a number that has, in however few characters, may be gigabytes long.
 _PLACES = 64
 #: In it the sum of any two numbers of so many places is exact; the context of a thread rounds to 28 digits.
@@ -51,7 +51,10 @@ def money(value: str | msgspec.Raw, name: str) -> Decimal:
     """
     text = _text(value)
     if _NUMBER.fullmatch(text) is not None:
-        number = Decimal(text)
+        try:
+            number = Decimal(text)
+        except InvalidOperation:  # An exponent that not even a Decimal has.
+            number = Decimal("NaN")
         if number.is_finite() and int(number.as_tuple().exponent) >= -_PLACES and number.adjusted() < _PLACES:
             return number
     raise DecodeError(f"{name} {text[:32]!r} is not a number of a size that money has")
