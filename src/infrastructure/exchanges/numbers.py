@@ -37,7 +37,7 @@ def exact(value: Decimal | None, name: str) -> Decimal | None:
     raise DecodeError(f"{name} {value} is not a finite number of 0 or more")
 
 
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 #: No money has a digit further than this from its decimal point; a number that has, in however few characters, may be gigabytes long.
 _PLACES = 64
 #: In it the sum of any two numbers of so many places is exact; the context of a thread rounds to 28 digits.

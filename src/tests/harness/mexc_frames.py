@@ -18,6 +18,9 @@ MINI_TICKERS = "spot@public.miniTickers.v3.api.pb"
 KLINE = "spot@public.kline.v3.api.pb"
 DEPTH = "spot@public.aggre.depth.v3.api.pb"
 LIMIT_DEPTH = "spot@public.limit.depth.v3.api.pb"
+PRIVATE_ORDERS = "spot@private.orders.v3.api.pb"
+PRIVATE_DEALS = "spot@private.deals.v3.api.pb"
+PRIVATE_ACCOUNT = "spot@private.account.v3.api.pb"
 
 #: By the venue's name of a field: its number, and for a message within the message the same of that.
 Table = Mapping[str, "int | tuple[int, Table]"]
@@ -65,6 +68,16 @@ BODIES: dict[str, tuple[int, Table]] = {
             "cumulativeAmount",
             "status",
             "createTime",
+            "market",
+            "triggerType",
+            "triggerPrice",
+            "state",
+            "ocoId",
+            "routeFactor",
+            "symbolId",
+            "marketId",
+            "marketCurrencyId",
+            "currencyId",
         ),
     ),
     "privateDeals": (
@@ -213,6 +226,28 @@ def mini_ticker(price: str = "100.5", *, native: str = NATIVE) -> bytes:
 def mini_tickers(*items: dict[str, str]) -> bytes:
     """A frame of miniTickers, which belongs to no symbol."""
     return push(MINI_TICKERS + "@24H", "publicMiniTickers", {"items": list(items) or [ticker()]}, symbol=None)
+
+
+def own_order(order_id: str = "C02__1", status: int = 1, *, native: str = NATIVE, sent_ms: int = SENT_MS, **changes: Any) -> bytes:
+    """A frame of an order of the account: to buy 2 at 100, with nothing filled."""
+    values: dict[str, Any] = {"id": order_id, "price": "100", "quantity": "2", "amount": "200", "avgPrice": "0", "orderType": 1}
+    values |= {"tradeType": 1, "remainAmount": "200", "remainQuantity": "2", "cumulativeQuantity": "0", "cumulativeAmount": "0"}
+    values |= {"status": status, "createTime": SENT_MS - 9}
+    return push(PRIVATE_ORDERS, "privateOrders", values | changes, symbol=native, sendTime=sent_ms)
+
+
+def own_deal(deal_id: str = "1X1", *, native: str = NATIVE, **changes: Any) -> bytes:
+    """A frame of an execution of an order of the account, as a taker."""
+    values: dict[str, Any] = {"price": "100", "quantity": "2", "amount": "200", "tradeType": 1, "tradeId": deal_id}
+    values |= {"orderId": "C02__1", "feeAmount": "0.001", "feeCurrency": "MX", "time": SENT_MS - 4}
+    return push(PRIVATE_DEALS, "privateDeals", values | changes, symbol=native)
+
+
+def own_balance(currency: str = "USDT", available: str = "7.5", frozen: str = "2.5", **changes: Any) -> bytes:
+    """A frame of what the account has of a currency."""
+    values: dict[str, Any] = {"vcoinName": currency, "coinId": "0f", "balanceAmount": available, "balanceAmountChange": "-2.5"}
+    values |= {"frozenAmount": frozen, "frozenAmountChange": "2.5", "type": "ENTRUST_PLACE", "time": SENT_MS - 4}
+    return push(PRIVATE_ACCOUNT, "privateAccount", values | changes, symbol=None, createTime=SENT_MS - 2)
 
 
 def without_body(stream: str = f"{DEALS}@100ms@{NATIVE}", **wrapper: Any) -> bytes:

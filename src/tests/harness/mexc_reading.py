@@ -1,11 +1,12 @@
 """MEXC's recorded and documented frames, held against what was written down beside them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from infrastructure.events import BookTicker, Candle, Side, Ticker, Trade
+from infrastructure.events import BalanceUpdate, BookTicker, Candle, Fill, OrderStatus, OrderUpdate, Side, Ticker, Trade
 from infrastructure.feed import OfflineFeed
 from infrastructure.venue import BookUpdate, Message
 from tests.harness import mexc_frames
@@ -103,6 +104,74 @@ def candle(body: Json, frame: Json) -> Candle:
 def book(body: Json, frame: Json, channel: str, first: str, last: str, is_full: bool) -> BookUpdate:
     sides = levels(body.get("bids", [])), levels(body.get("asks", []))
     return BookUpdate(channel, symbol(frame["symbol"]), int(first), int(last), *sides, is_full, sent(frame))
+
+
+def own_order(body: Json, frame: Json) -> OrderUpdate:
+    """An order of the account. What the schema leaves out is not there; texts of 0 stand for nothing but where something is counted."""
+    texts = {name: Decimal(body.get(name, "0")) for name in ("price", "quantity", "amount", "avgPrice", "cumulativeQuantity")}
+    ended = {2: OrderStatus.FILLED, 4: OrderStatus.CANCELED, 5: OrderStatus.CANCELED}
+    return OrderUpdate(
+        VENUE,
+        symbol(frame["symbol"]),
+        body["id"],
+        body.get("clientId"),
+        {1: Side.BUY, 2: Side.SELL}[body["tradeType"]],
+        ended.get(body.get("status", 0), OrderStatus.OPEN),
+        price=texts["price"] if texts["price"] and body["orderType"] != 5 else None,
+        amount=texts["quantity"] if texts["quantity"] else None,
+        filled=texts["cumulativeQuantity"],
+        exchange_ns=sent(frame),
+        average_price=texts["avgPrice"] if texts["avgPrice"] else None,
+        quote_amount=texts["amount"] if texts["amount"] and not texts["quantity"] else None,
+        native_status=str(body.get("status", 0)),
+    )
+
+
+def own_deal(body: Json, frame: Json) -> Fill:
+    """An execution of an order of the account."""
+    return Fill(
+        VENUE,
+        symbol(frame["symbol"]),
+        body["tradeId"],
+        body["orderId"],
+        {1: Side.BUY, 2: Side.SELL}[body["tradeType"]],
+        Decimal(body["price"]),
+        Decimal(body["quantity"]),
+        fee=Decimal(body["feeAmount"]) if "feeAmount" in body else None,
+        fee_currency=body.get("feeCurrency"),
+        exchange_ns=body["time"] * 10**6,
+        is_maker=bool(body.get("isMaker", False)),
+        client_order_id=body.get("clientOrderId"),
+    )
+
+
+def own_balance(body: Json, frame: Json) -> BalanceUpdate:
+    """What the account has of one currency; whole numbers of the smallest part are added, so that no digit is lost."""
+    texts = [Fraction(body[name]) for name in ("balanceAmount", "frozenAmount")]
+    whole = sum(texts) * 10**30
+    assert whole.denominator == 1
+    return BalanceUpdate(
+        VENUE,
+        body["vcoinName"],
+        Decimal(f"{whole.numerator}E-30"),
+        Decimal(body["balanceAmount"]),
+        Decimal(body["frozenAmount"]),
+        exchange_ns=sent(frame),
+        reason=body["type"],
+    )
+
+
+Own = OrderUpdate | Fill | BalanceUpdate
+OWN: dict[str, Callable[[Json, Json], Own]] = {
+    "privateOrders": own_order,
+    "privateDeals": own_deal,
+    "privateAccount": own_balance,
+}
+
+
+def expected_private(frame: Json) -> list[Own]:
+    """What a frame says to the owner of the account, read independently of the codec; of a public one nothing."""
+    return [read(frame[name], frame) for name, read in OWN.items() if name in frame]
 
 
 def expected(frame: Json) -> list[Message]:

@@ -4,17 +4,23 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from infrastructure.credentials import Credentials, Secret
+from infrastructure.events import MessageType
 from infrastructure.exchanges.mexc.spot import MEXC_SPOT
 from infrastructure.feed import OfflineFeed
 from infrastructure.venue import Acknowledgement, Pong, Unknown
+from tests.harness.account_line import AccountLine
 from tests.harness.captures import lines
 from tests.harness.frames import Seen
-from tests.harness.mexc_frames import BODIES, encode
-from tests.harness.mexc_reading import PRIVATE, VENUE, expected, pushes
+from tests.harness.mexc_frames import BODIES, answer, encode
+from tests.harness.mexc_reading import OWN, PRIVATE, PUSHES, VENUE, expected, expected_private, pushes
 from tests.harness.receivers import drained
 from tests.harness.variants import Variant
 
 CONTROL = "mexc_spot_control"
+ACCOUNT = MEXC_SPOT.of_account(Credentials(Secret("key"), Secret("secret")))
 
 
 def test_the_bytes_of_every_frame_are_those_of_a_second_writing(captures: Path) -> None:
@@ -67,3 +73,28 @@ def test_every_variant_reads_the_answers(captures: Path, variant: Variant) -> No
         "Not Subscribed successfully! [spot@public.miniTicker.v3.api@BTCUSDT@UTC+0].  Reason： Blocked!",
         "Invalid listen key",
     ]
+
+
+def test_every_frame_says_to_the_owner_of_an_account_what_stands_beside_it(captures: Path) -> None:
+    frames = list(pushes(captures, *PUSHES, PRIVATE))
+    for raw, frame in frames:
+        messages = list(ACCOUNT.codec.decode(raw))
+        assert [message for message in messages if not isinstance(message, Unknown)] == expected_private(frame), frame
+    assert sum(bool(set(frame) & set(OWN)) for _, frame in frames) == 5
+
+
+def test_every_variant_shows_the_owner_every_private_frame_once_the_login_is_confirmed(captures: Path, variant: Variant) -> None:
+    frames = list(pushes(captures, *PUSHES, PRIVATE))
+    told = [replace(message, received_ns=0) for _, frame in frames for message in expected_private(frame)]
+
+    async def show() -> AccountLine:
+        line = AccountLine(ACCOUNT, variant)
+        await line.deliver(*(raw for raw, _ in frames))
+        assert line.events == []
+        await line.deliver(*(answer(channel) for channel in ACCOUNT.channels))
+        return line
+
+    line = asyncio.run(show())
+    assert [replace(event, received_ns=0) for event in line.events] == told
+    assert {event.message_type for event in told} >= {MessageType.ORDER, MessageType.BALANCE}
+    assert line.lane.accounting().rejected == 0
