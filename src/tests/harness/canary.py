@@ -26,7 +26,7 @@ CANARIES = {"the key": KEY, "the secret": SECRET, "the listen key": LISTEN_KEY}
 
 _SEEN = "canaries"
 _TESTS = str(Path(__file__).parents[1])
-_SHOWN_HITS = 20
+_SHOWN_HITS = 50
 
 
 def credentials() -> Credentials:
