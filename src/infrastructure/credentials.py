@@ -93,7 +93,9 @@ def credentials_from_file(path: Path | str, venue: str) -> Credentials:
     The file must be a regular one, belong to who runs this process, and be open to nobody else: mode 0600 or narrower. Raises
     SettingsError, which says what is wrong and what to do, and shows nothing of the file.
     """
-    found = _read(Path(path).expanduser(), venue)
+    found = _read(Path(path), venue)
+    # It is no path if somebody took the secret itself for one.
+    del path
     if isinstance(found, str):
         raise SettingsError(f"the file of credentials {found}")
     return found
@@ -103,16 +105,18 @@ def _read(path: Path, venue: str) -> Credentials | str:
     """The credentials, or what is wrong: returned, since a traceback from here could show what was read."""
     try:
         # A pipe would keep us waiting for who writes to it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
+        descriptor = os.open(path.expanduser(), os.O_RDONLY | os.O_NONBLOCK)
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: nobody's home
         # Its name is not repeated: it may be a secret put in the wrong place.
         return f"cannot be read: {error.strerror if isinstance(error, OSError) else 'not a name that a file can have'}"
-    with open(descriptor, "rb") as file:
+    try:
         # Asked of what is open, which nobody can put another in place of.
-        status = os.fstat(descriptor)
-        if (problem := _objection(status, os.geteuid())) is not None:
+        if (problem := _objection(os.fstat(descriptor), os.geteuid())) is not None:
             return f"{str(path)!r} {problem}"
-        raw = file.read(LONGEST_FILE + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            raw = file.read(LONGEST_FILE + 1)
+    finally:
+        os.close(descriptor)
     if len(raw) > LONGEST_FILE:
         return f"{str(path)!r} is longer than {LONGEST_FILE} bytes"
     try:

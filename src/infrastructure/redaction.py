@@ -10,7 +10,7 @@ import logging
 import re
 import traceback
 import weakref
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 #: What stands in place of a secret.
 REDACTED = "<redacted>"
@@ -136,6 +136,22 @@ def _character(character: str) -> str:
         forms = [*(r"\\+" + re.escape(form.lstrip("\\")) for form in escaped if form.startswith("\\")), *forms]
         forms.append(r"\\*" + re.escape(character))
     return f"(?:{'|'.join(forms)})"
+
+
+Error = TypeVar("Error", bound=BaseException)
+
+
+def without_frames(error: Error) -> Error:
+    """``error``, and all that it came of, without tracebacks: whoever prints one may print the values of its frames, such as an address."""
+    links: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while links:
+        link = links.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            links += [link.__cause__, link.__context__]
+    return error
 
 
 #: The one that every Secret is registered with.

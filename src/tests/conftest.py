@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.canary import pytest_configure  # noqa: F401  # The watch over what the run shows.
 from tests.harness.captures import CAPTURES
 from tests.harness.variants import VARIANTS, Variant
 

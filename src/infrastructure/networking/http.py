@@ -18,7 +18,7 @@ from infrastructure.errors import RequestFailed
 from infrastructure.limits import Limiter
 from infrastructure.networking.address import check_address, shown
 from infrastructure.networking.retry_after import retry_after_s
-from infrastructure.redaction import REDACTED, REDACTION
+from infrastructure.redaction import REDACTED, REDACTION, without_frames
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 #: So much is told of the body of a refusal.
@@ -106,7 +106,7 @@ class Rest:
                 outcome = await self._attempt(sign())
             except asyncio.CancelledError as error:
                 # The frames that it came through hold the request.
-                raise error.with_traceback(None) from None
+                raise without_frames(error) from None
             if isinstance(outcome, bytes):
                 return outcome
             failure, may_pass = outcome

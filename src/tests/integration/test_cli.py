@@ -17,7 +17,7 @@ from infrastructure.cli import main
 from infrastructure.demo import Demo, DemoSettings
 from infrastructure.exchanges import VENUES
 from infrastructure.screens import picture
-from tests.harness import frames
+from tests.harness import canary, frames
 from tests.harness.captures import ROOT
 
 TICKRAIL = Path(sys.executable).with_name("tickrail")
@@ -196,6 +196,26 @@ def test_wrong_input_gives_one_line_and_exit_code_two(
 ) -> None:
     printed = wrong[arguments].communicate(timeout=60)
     assert (wrong[arguments].returncode, *printed) == (2, "", f"tickrail: {WRONG[arguments]}\n")
+
+
+def test_run_says_where_credentials_belong_and_shows_none(tmp_path: Path) -> None:
+    exchange = '[gateio_spot]\nsymbols = ["BTC/USDT"]\nchannels = ["trade"]\n'
+    keys = tmp_path / "keys.toml"
+    keys.write_text(f'[gateio_spot]\nkey = "{canary.KEY}"\nsecret = "{canary.SECRET}"\n')
+    keys.chmod(0o640)
+    wrong = {
+        f'api_key = "{canary.KEY}"': "gateio_spot.api_key: looks like a secret, which has no place here; ",
+        f'credentials = "{canary.SECRET}"': "gateio_spot.credentials: only 'environment' may stand here; ",
+        'credentials = "environment"': "gateio_spot.credentials: no credentials of gateio_spot: TICKRAIL_GATEIO_SPOT_KEY and ",
+        f'credentials_file = "{keys}"': f"gateio_spot.credentials_file: the file of credentials '{keys}' has mode 0640, ",
+    }
+    config = tmp_path / "config.toml"
+    for line, words in wrong.items():
+        config.write_text(exchange + line)
+        done = run("run", "--config", config)
+        assert (done.returncode, done.stdout) == (2, "")
+        (said,) = done.stderr.splitlines()
+        assert said.startswith(f"tickrail: {config}: line 4: {words}") and canary.found_in(said) == []
 
 
 def called(*arguments: object) -> int | str | None:

@@ -9,17 +9,20 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pytest
 from aiohttp import web
 
+from infrastructure.account_api import SignedCall
 from infrastructure.clock import Clock
 from infrastructure.errors import RequestFailed, SettingsError
 from infrastructure.limits import Limiter
 from infrastructure.networking.http import MAX_BODY_BYTES, Rest
 from infrastructure.venue import Rate
+from tests.harness import canary
 from tests.harness.bare_server import BareServer, Certificates, Peer, run_on
 
 Result = TypeVar("Result")
@@ -245,6 +248,163 @@ class TestAnswers:
     def test_an_address_in_plain_text_must_be_of_this_machine(self) -> None:
         with pytest.raises(SettingsError):
             rest_of("http://api.venue.test")
+
+
+#: What a venue is sent: bytes that another writer of addresses would write otherwise.
+SENT_QUERY = f"symbol=BTC%2fUSDT&a=+b%20c&list=[1,2]&s='!*~&listenKey={canary.LISTEN_KEY}&signature={canary.SECRET}"
+
+
+def signer(method: str = "POST", query: str = SENT_QUERY, body: str = "", path: str = PATH) -> Callable[[], SignedCall]:
+    """Signs with a count: each call is another."""
+    calls = count(1)
+    return lambda: SignedCall(method, path, query, {"KEY": canary.KEY, "SIGN": f"{canary.SECRET}{next(calls)}"}, body)
+
+
+async def sent_failure(request: Awaitable[bytes]) -> RequestFailed:
+    with pytest.raises(RequestFailed) as caught:
+        await request
+    canary.assert_hidden(caught.value)
+    return caught.value
+
+
+class TestSigned:
+    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+    @pytest.mark.parametrize("body", ["", '{"text": "é", "price":"1.10"}'])
+    def test_path_query_and_body_arrive_as_they_were_signed(self, run: Run, method: str, body: str) -> None:
+        came: list[bytes] = []
+
+        async def listen(peer: Peer) -> None:
+            head = await peer.asked()
+            came.append(head + await peer.reader.readexactly(len(body.encode())))
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        async def main() -> None:
+            path = "/api/v3/a%2Fb/../c"
+            async with BareServer(listen) as server, rest_of(f"http://localhost:{server.port}", headers={"X-Venue": "1"}) as rest:
+                assert await rest.send(signer(method, body=body, path=path)) == b"{}"
+            head, _, sent = came[0].partition(b"\r\n\r\n")
+            line, *headers = head.decode().split("\r\n")
+            assert line == f"{method} {path}?{SENT_QUERY} HTTP/1.1"
+            assert sent == body.encode()
+            assert {f"KEY: {canary.KEY}", f"SIGN: {canary.SECRET}1", "X-Venue: 1", "Accept-Encoding: identity"} <= set(headers)
+            types = [header for header in headers if header.lower().startswith("content-type")]
+            assert method == "GET" or types == ["Content-Type: application/json"]
+
+        run(main())
+
+    def test_without_a_query_there_is_no_question_mark(self, run: Run) -> None:
+        async def main() -> None:
+            async with Server(answering(200)) as server, server.rest() as rest:
+                await rest.send(signer(query=""))
+                assert server.requests[0].raw_path == PATH
+
+        run(main())
+
+    def test_each_attempt_is_signed_anew_when_its_turn_has_come(self, run: Run) -> None:
+        async def main() -> None:
+            async with Server(answering(503, wait_please(429, "7"), 200)) as server, server.rest(rate=Rate(1, 60.0)) as rest:
+                signed_s: list[float] = []
+                sign = signer()
+
+                def signing() -> SignedCall:
+                    signed_s.append(server.time.s)
+                    return sign()
+
+                assert await rest.send(signing) == b"answer 200"
+                assert [request.headers["SIGN"] for request in server.requests] == [f"{canary.SECRET}{number}" for number in (1, 2, 3)]
+                assert signed_s == server.came_s == [0.0, 60.0, 120.0]
+
+        run(main())
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404])
+    def test_a_refusal_is_not_repeated_and_told_in_words_without_what_was_sent(self, run: Run, status: int) -> None:
+        async def repeating(request: web.BaseRequest) -> web.StreamResponse:
+            words = f"bad sign {request.headers['SIGN']} of {request.headers['KEY']}: {request.raw_path} {await request.text()}"
+            return web.Response(status=status, text=words)
+
+        async def main() -> None:
+            async with Server(repeating) as server, server.rest() as rest:
+                failure = await sent_failure(rest.send(signer(body=f'{{"a": "{canary.SECRET}"}}')))
+                assert failure.words.startswith("bad sign <redacted> of <redacted>: ")
+                assert (failure.status, failure.reason) == (status, f"HTTP {status}: {failure.words}")
+                assert (len(server.requests), failure.address) == (1, server.url + PATH)
+
+        run(main())
+
+    def test_a_redirect_is_not_followed_and_takes_no_header_along(self, run: Run) -> None:
+        async def main() -> None:
+            async with Server(answering(200)) as elsewhere:
+                there = web.Response(status=307, headers={"Location": elsewhere.url + PATH})
+                async with Server(answering(there)) as server, server.rest() as rest:
+                    assert (await sent_failure(rest.send(signer()))).status == 307
+                    assert (len(server.requests), elsewhere.requests) == (1, [])
+
+        run(main())
+
+    @pytest.mark.parametrize("script", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", b"SSH-2.0\r\n\r\n"])
+    def test_an_answer_that_is_none_shows_nothing(self, run: Run, script: bytes) -> None:
+        async def answer(peer: Peer) -> None:
+            await peer.asked()
+            await peer.send(script)
+            peer.end()
+
+        async def main() -> None:
+            async with BareServer(answer) as server, rest_of(f"http://localhost:{server.port}") as rest:
+                assert (await sent_failure(rest.send(signer()))).status is None
+
+        run(main())
+
+    def test_no_answer_and_no_server_show_nothing(self, run: Run) -> None:
+        async def hang(request: web.BaseRequest) -> web.StreamResponse:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def main() -> None:
+            async with Server(hang) as server, server.rest(timeout_s=0.05, attempts=1) as rest:
+                await sent_failure(rest.send(signer()))
+                await rest.close()
+                assert (await sent_failure(rest.send(signer()))).reason == "closed by us"
+            async with rest_of(server.url, attempts=1) as rest:
+                await sent_failure(rest.send(signer()))
+
+        run(main())
+
+    def test_one_that_is_cancelled_shows_nothing(self, run: Run) -> None:
+        async def hang(request: web.BaseRequest) -> web.StreamResponse:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def main() -> None:
+            async with Server(hang) as server, server.rest() as rest:
+                sending = asyncio.create_task(rest.send(signer()))
+                await server.came(1)
+                sending.cancel()
+                with pytest.raises(asyncio.CancelledError) as caught:
+                    await sending
+                canary.assert_hidden(caught.value)
+
+        run(main())
+
+    @pytest.mark.parametrize("query", ["a b", "a#b", "a\r\nHost: x", "ü=1", "a\0"])
+    def test_what_cannot_be_sent_as_it_stands_is_not_sent(self, run: Run, query: str) -> None:
+        async def main() -> None:
+            async with Server(answering(200)) as server, server.rest() as rest:
+                assert "as it is sent" in (await sent_failure(rest.send(signer(query=query)))).reason
+                assert "as it is sent" in (await sent_failure(rest.send(signer(path=f"/{query}")))).reason
+                assert server.requests == []
+
+        run(main())
+
+    def test_what_the_signer_raises_comes_through(self, run: Run) -> None:
+        def fail() -> SignedCall:
+            raise ZeroDivisionError
+
+        async def main() -> None:
+            async with Server(answering(200)) as server, server.rest() as rest:
+                with pytest.raises(ZeroDivisionError):
+                    await rest.send(fail)
+
+        run(main())
 
 
 class TestRepeating:

@@ -22,10 +22,10 @@ import pytest
 
 from infrastructure.clock import Clock
 from infrastructure.errors import ConnectFailed, HandshakeDeferred, HandshakeRefused, SecurityFailed, SettingsError
-from infrastructure.networking.websocket.link import Loss, LossCause
+from infrastructure.networking.websocket.link import Loss, LossCause, Transport
 from infrastructure.networking.websocket.settings import TransportSettings
-from infrastructure.networking.websocket.transport import Address, connect
-from tests.harness import bare_server
+from infrastructure.networking.websocket.transport import Address, Resolve, connect
+from tests.harness import bare_server, canary
 from tests.harness.bare_server import (
     BINARY,
     CLOSE,
@@ -1174,6 +1174,56 @@ class TestSecurity:
             caplog.set_level(1, name)
         shown = run_on(loop, main()) + caplog.text + "".join(capfd.readouterr())
         assert "403" in shown and "canary" not in shown and "picows" not in shown
+
+    @LOOP
+    @pytest.mark.parametrize("is_listening", [True, False])
+    def test_a_traceback_shows_no_secret_even_with_the_values_of_its_frames(self, loop: str, is_listening: bool) -> None:
+        async def refusing(peer: Peer) -> None:
+            await peer.asked()
+            await peer.send(answer("403 Forbidden", peer.request))
+            await peer.gone()
+
+        async def nowhere(host: str, port: int) -> list[Address]:
+            raise OSError("no such name")
+
+        async def opened(url: str, resolve: Resolve) -> Transport:
+            clock, settings = Clock(), TransportSettings()
+            headers = {"KEY": canary.KEY}
+            return await connect(url, ignored, ignored, settings=settings, clock=clock, headers=headers, resolve=resolve)
+
+        def ignored(*_: object) -> None:
+            pass
+
+        async def main() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                url = (await stack.enter_async_context(BareServer(refusing))).url
+                if not is_listening:
+                    await stack.aclose()
+                for resolve in (on_loopback, nowhere):
+                    with pytest.raises(ConnectFailed) as caught:
+                        await opened(f"{url}?listenKey={canary.LISTEN_KEY}", resolve)
+                    canary.assert_hidden(caught.value)
+
+        run_on(loop, main())
+
+    @LOOP
+    def test_a_cancelled_attempt_shows_no_secret_either(self, loop: str) -> None:
+        async def main() -> None:
+            async with BareServer(silently) as server:
+                opening = asyncio.create_task(Line().open(server, url=f"{server.url}?listenKey={canary.LISTEN_KEY}"))
+                await asked.wait()
+                opening.cancel()
+                with pytest.raises(asyncio.CancelledError) as caught:
+                    await opening
+                canary.assert_hidden(caught.value)
+
+        async def silently(peer: Peer) -> None:
+            await peer.asked()
+            asked.set()
+            await peer.gone()
+
+        asked = asyncio.Event()
+        run_on(loop, main())
 
     def test_compression_is_not_offered(self) -> None:
         async def main() -> None:

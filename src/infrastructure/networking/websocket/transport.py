@@ -48,6 +48,7 @@ from infrastructure.networking.address import check_address, port_of, shown
 from infrastructure.networking.retry_after import retry_after_s
 from infrastructure.networking.websocket.link import Loss, LossCause, OnFrame, OnLoss, Transport
 from infrastructure.networking.websocket.settings import TransportSettings
+from infrastructure.redaction import without_frames
 
 #: A socket's family and the address in its form, as ``socket.getaddrinfo`` gives them.
 Address = tuple[int, Any]
@@ -112,14 +113,33 @@ async def connect(
     Raises SecurityFailed, HandshakeRefused, HandshakeDeferred or another ConnectFailed; SettingsError where ``url`` or ``headers`` cannot
     be used. A ``ssl_context`` given is used as it is.
     """
+    try:
+        return await _connect(url, on_frame, on_loss, settings, clock, headers or {}, ssl_context, may_read, worked, resolve or _look_up)
+    except (ConnectFailed, asyncio.CancelledError) as error:
+        # Frames hold the address, which may hold a key; this one too.
+        del url, headers
+        raise without_frames(error)  # noqa: B904  # It is the same.
+
+
+async def _connect(
+    url: str,
+    on_frame: OnFrame,
+    on_loss: OnLoss,
+    settings: TransportSettings,
+    clock: Clock,
+    headers: Mapping[str, str],
+    ssl_context: ssl.SSLContext | None,
+    may_read: Callable[[], bool] | None,
+    worked: Callable[[int], None] | None,
+    resolve: Resolve,
+) -> Transport:
     parts = check_address(url, "wss", "ws")
     where = shown(url)
-    headers = headers or {}
     _check_request(url, parts, headers)
     context = (ssl_context or _default_context()) if parts.scheme == "wss" else None
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.open_timeout_s
-    addresses = await _resolved(parts, where, resolve or _look_up, deadline)
+    addresses = await _resolved(parts, where, resolve, deadline)
     failures = []
     for index, (family, address) in enumerate(addresses):
         websocket = _WebSocket(where, on_frame, on_loss, settings, clock, may_read, worked)
