@@ -49,8 +49,15 @@ from infrastructure.limits import Limiter
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
 from infrastructure.networking.websocket.marker import SwitchReceipt
+from infrastructure.networking.websocket.rotations import RotationReceipt
 from infrastructure.networking.websocket.route import Outcome
-from infrastructure.networking.websocket.settings import ExchangeSettings, FreshnessSettings, ReconnectSettings, TransportSettings
+from infrastructure.networking.websocket.settings import (
+    ExchangeSettings,
+    FreshnessSettings,
+    ReconnectSettings,
+    RotationSettings,
+    TransportSettings,
+)
 from infrastructure.networking.websocket.strategies import (
     ConnectionContext,
     ConnectionState,
@@ -109,6 +116,8 @@ __all__ = [
     "ReconnectSettings",
     "ReconnectionPolicy",
     "RequestFailed",
+    "RotationReceipt",
+    "RotationSettings",
     "SecurityFailed",
     "SettingsError",
     "Side",
