@@ -16,7 +16,7 @@ One rule for each kind of message, by what the venues give it:
 
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
 
@@ -27,40 +27,56 @@ _FACTS = frozenset({MessageType.TRADE, MessageType.FILL, MessageType.LIQUIDATION
 _PARTS = {MessageType.CANDLE: "interval", MessageType.ORDER: "order_id", MessageType.POSITION: "mode"}
 _IDS = {MessageType.TRADE: "trade_id", MessageType.FILL: "fill_id"}
 
+#: The time of a state may be that of its sending, and two connections are sent it so far apart at most.
+SENT_APART_NS = 250_000_000
+
 #: A stream: kind and symbol, and what tells it apart from others of the same.
 _Key = tuple[MessageType, str, Hashable]
+
+
+class _Said(NamedTuple):
+    """Everything that a message says but when; the venue's time of it; and what places it among the states of its stream."""
+
+    content: Hashable
+    exchange_ns: int | None
+    order: tuple[int, ...] | None
 
 
 class _InOrder:
     """What the first connection told of one stream, in its order, and how far the second has come in it."""
 
-    __slots__ = ("_count", "_latest", "_place", "_places")
+    __slots__ = ("_latest", "_place", "_places", "_times", "_tolerance_ns")
 
-    def __init__(self) -> None:
+    def __init__(self, tolerance_ns: int) -> None:
+        self._tolerance_ns = tolerance_ns
         self._places: dict[Hashable, list[int]] = {}
-        self._count = 0
+        self._times: list[int | None] = []
         self._place = 0
         self._latest: tuple[int, ...] | None = None
 
-    def note(self, content: Hashable, time: tuple[int, ...] | None) -> None:
-        self._places.setdefault(content, []).append(self._count)
-        self._count += 1
-        if time is not None and (self._latest is None or time > self._latest):
-            self._latest = time
+    def note(self, said: _Said) -> None:
+        self._places.setdefault(said.content, []).append(len(self._times))
+        self._times.append(said.exchange_ns)
+        if said.order is not None and (self._latest is None or said.order > self._latest):
+            self._latest = said.order
 
-    def was_told(self, content: Hashable, time: tuple[int, ...] | None) -> bool:
-        places = self._places.get(content, [])
-        # Without a time a content that came twice says nothing: it may be news that something is again as it was.
-        if places and (time is not None or len(places) == 1):
-            index = bisect_left(places, self._place)
-            if index < len(places):
-                self._place = places[index] + 1
+    def was_told(self, said: _Said) -> bool:
+        places = self._places.get(said.content, [])
+        for place in places[bisect_left(places, self._place) :]:
+            if self._is_of(said.exchange_ns, self._times[place], len(places)):
+                self._place = place + 1
                 return True
         return False
 
-    def is_past(self, time: tuple[int, ...] | None) -> bool:
-        """Whether ``time`` is before the latest that was told."""
-        return time is not None and self._latest is not None and time < self._latest
+    def is_past(self, said: _Said) -> bool:
+        """Whether it is of before the latest that was told."""
+        return said.order is not None and self._latest is not None and said.order < self._latest
+
+    def _is_of(self, one_ns: int | None, other_ns: int | None, alike: int) -> bool:
+        if one_ns is None or other_ns is None:
+            # What was said more than once, without a time, may be news now: that something is again as it was.
+            return alike == 1
+        return abs(one_ns - other_ns) <= self._tolerance_ns
 
 
 class Overlap:
@@ -94,7 +110,10 @@ class Overlap:
         elif (update_id := getattr(message, "update_id", None)) is not None:
             self._latest_ids[key] = max(update_id, self._latest_ids.get(key, update_id))
         else:
-            self._contents.setdefault(key, _InOrder()).note(*_content_of(message))
+            stream = self._contents.get(key)
+            if stream is None:
+                stream = self._contents[key] = _InOrder(0 if message.message_type in _FACTS else SENT_APART_NS)
+            stream.note(_said_by(message))
 
     def take_over(self, second: object) -> None:
         """From now on the messages of ``second`` count."""
@@ -111,8 +130,8 @@ class Overlap:
         stream = self._contents.get(key)
         if stream is None:
             return False
-        content, time = _content_of(message)
-        return stream.was_told(content, time) or (message.message_type not in _FACTS and stream.is_past(time))
+        said = _said_by(message)
+        return stream.was_told(said) or (message.message_type not in _FACTS and stream.is_past(said))
 
     def begin_frame(self) -> None:
         """A frame of the second is about to be handled."""
@@ -135,11 +154,10 @@ def _key_of(message: Data) -> _Key:
     return message.message_type, message.symbol, None if part is None else getattr(message, part)
 
 
-def _content_of(message: Data) -> tuple[Hashable, tuple[int, ...] | None]:
-    """Everything that a message says, without when it came, and the venue's time of it."""
+def _said_by(message: Data) -> _Said:
     values: dict[str, Any] = asdict(message)
     del values["received_ns"]
-    exchange_ns = message.exchange_ns
+    exchange_ns = values.pop("exchange_ns")
     if isinstance(message, Candle):
-        return tuple(values.values()), (message.open_ns, exchange_ns or 0)
-    return tuple(values.values()), None if exchange_ns is None else (exchange_ns,)
+        return _Said(tuple(values.values()), exchange_ns, (message.open_ns, exchange_ns or 0))
+    return _Said(tuple(values.values()), exchange_ns, None if exchange_ns is None else (exchange_ns,))

@@ -38,15 +38,15 @@ _Result = TypeVar("_Result")
 
 
 class RotationReceipt(msgspec.Struct, frozen=True):
-    """How one connection was replaced: the first's frames up to ``after_frame`` counted, the second's from ``from_frame`` on waited.
+    """How one connection was replaced: the first's frames up to ``after_frame`` counted, ``held`` of the second's had waited by then.
 
-    ``overlap`` frames of both were shed as such, ``streams`` taken over. ``lost`` says how the first ended if it was lost before the
-    second was ready: then there was a Gap.
+    ``streams`` were taken over, and ``overlap`` frames of both were shed as such. ``lost`` says how the first ended if it was lost before
+    the second was to take over: then there was a Gap.
     """
 
     streams: int
     after_frame: int
-    from_frame: int
+    held: int
     overlap: int
     began_ns: int
     took_over_ns: int
@@ -94,7 +94,7 @@ class Rotation:
         self._decided: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._began_ns = clock.monotonic_ns()
         self._took_over_ns = 0
-        self._streams = self._after_frame = self._from_frame = 0
+        self._streams = self._after_frame = self._held = 0
         self._lost: str | None = None
 
     def __repr__(self) -> str:
@@ -225,7 +225,7 @@ class Rotation:
         self._took_over_ns = self._clock.monotonic_ns()
         self._streams = len(first.subscriber.wanted)
         self._after_frame = first.lane.received - first.lane.in_flight
-        self._from_frame = second.lane.received - second.lane.in_flight + 1
+        self._held = second.lane.in_flight
         first.lane.retire("overlap")
         self._session.take_over(second.lane, keys)
         self._owner.replace_shard(first, second)
@@ -268,7 +268,7 @@ class Rotation:
         return RotationReceipt(
             streams=self._streams,
             after_frame=self._after_frame,
-            from_frame=self._from_frame,
+            held=self._held,
             overlap=sum(lane.shed.get("overlap", 0) for lane in lanes),
             began_ns=self._began_ns,
             took_over_ns=self._took_over_ns,
