@@ -59,9 +59,9 @@ def read_config(path: Path | str) -> Mapping[str, ExchangeSettings]:
 def parse_config(text: str, source: str) -> Mapping[str, ExchangeSettings]:
     """The settings of each exchange that ``text`` has a table for, by the venue's name; ``source`` is what errors call the text.
 
-    A table is named after its venue and must have ``symbols`` and ``channels``; ``transport``, ``reconnect`` and ``freshness`` are
-    tables within it. ``credentials = "environment"`` or ``credentials_file`` say where those of an account are: they are read now. Raises
-    ConfigError with all that is wrong.
+    A table is named after its venue and must have ``symbols`` and ``channels``; ``transport``, ``reconnect``, ``freshness`` and
+    ``rotation`` are tables within it. ``credentials = "environment"`` or ``credentials_file`` say where those of an account are: they are
+    read now. Raises ConfigError with all that is wrong.
     """
     try:
         tables = tomllib.loads(text)
@@ -91,8 +91,9 @@ def parse_config(text: str, source: str) -> Mapping[str, ExchangeSettings]:
 def exchange_settings(venue_name: str, **settings: object) -> ExchangeSettings:
     """The settings of one exchange, by the names that its table in a file would have.
 
-    ``transport``, ``reconnect`` and ``freshness`` are mappings, or TransportSettings, ReconnectSettings and FreshnessSettings;
-    ``credentials`` may be Credentials. Symbols and channels may come later. Raises UnknownVenue, or SettingsError with all that is wrong.
+    ``transport``, ``reconnect``, ``freshness`` and ``rotation`` are mappings, or TransportSettings, ReconnectSettings, FreshnessSettings
+    and RotationSettings; ``credentials`` may be Credentials. Symbols and channels may come later. Raises UnknownVenue, or SettingsError
+    with all that is wrong.
     """
     venue = venue_named(venue_name)
     given, problems = _with_credentials(venue, settings)

@@ -15,6 +15,7 @@ from infrastructure.book import OrderBook
 from infrastructure.book_sync import Action, Announce, BookSync, ChangeState, Publish, Request
 from infrastructure.errors import DecodeError, UnknownSymbol
 from infrastructure.events import AccountStateChange, BookState, BookStateChange, BookTicker, Data, ErrorEvent, Gap, GapReason, MessageType
+from infrastructure.rotation import Overlap
 from infrastructure.venue import Acknowledgement, BookUpdate, Message, Venue, check_symbol
 
 #: What is handed to callbacks.
@@ -34,14 +35,16 @@ DRIFT = 10_000
 class Stream:
     """What is known of one stream: when its last message came, the venue's time of it, and how many came. For reading only."""
 
-    __slots__ = ("count", "exchange_ns", "is_flowing", "received_ns")
+    __slots__ = ("count", "exchange_ns", "is_carried_on", "is_flowing", "received_ns")
 
     def __init__(self) -> None:
         self.received_ns = 0
         self.exchange_ns: int | None = None
         self.count = 0
-        #: Whether data has come since it was last cut.
+        #: Whether data has come since it was last cut, over the connection that carries it.
         self.is_flowing = False
+        #: Whether the connection that carries it took over from another, which brought data, and has brought none itself.
+        self.is_carried_on = False
 
     @property
     def overtaken_ns(self) -> int | None:
@@ -107,8 +110,11 @@ class Session:
         self._on_request = on_request
         self._on_answer = on_answer
         self._on_flowing = on_flowing
-        #: Set by the lane before each frame: when its bytes were read.
+        #: Set by the lane before each frame: when its bytes were read, and the lane itself.
         self.received_ns = 0
+        self.source: object | None = None
+        #: While a connection takes over from another: what both bring.
+        self.overlap: Overlap | None = None
         self.decoded = 0
         self.raised = 0
         #: Events returned to whoever emits them.
@@ -204,6 +210,8 @@ class Session:
         If this raises, ``fail`` must be called: the frame may be half applied.
         """
         received_ns = self.received_ns if received_ns is None else received_ns
+        if self.overlap is not None:
+            messages = self._new_of(messages, self.overlap)
         self._current = messages
         judged: list[_Judged] = []
         exchange_ns = None
@@ -304,7 +312,7 @@ class Session:
             self._act(book, book.sync.silence(), self.received_ns, events)
         elif channel not in self.venue.book_channels:
             source = self._sources[self.venue.channels[channel]].get(symbol)
-            if source is not None and source.is_flowing or key in self._expected - self._cut:
+            if source is not None and (source.is_flowing or source.is_carried_on) or key in self._expected - self._cut:
                 self._cut.add(key)
                 self._gap(channel, symbol, GapReason.SILENT, events)
             if source is not None:
@@ -372,7 +380,7 @@ class Session:
         self._streams_in_hand = tuple(stream for key, stream in self._streams.items() if keys is None or key in keys)
         events: list[Emission] = []
         for stream in self._streams_in_hand:
-            stream.is_flowing = False
+            stream.is_flowing = stream.is_carried_on = False
             if stream.audit is not None:
                 stream.audit.restart()
             self._act(stream, stream.sync.disconnect(), self.received_ns, events)
@@ -385,7 +393,7 @@ class Session:
             (self._name(kind, symbol), symbol): source
             for kind in self._channels
             for symbol, source in self._sources[kind].items()
-            if source.is_flowing
+            if source.is_flowing or source.is_carried_on
         }
         lost = {key for key in flowing.keys() | (self._expected - self._cut) if keys is None or key in keys}
         self._cut |= lost
@@ -393,6 +401,30 @@ class Session:
             self._interrupt(flowing[key])
         for channel, symbol in sorted(lost):
             self._gap(channel, symbol, reason, events)
+
+    def begin_overlap(self, first: object) -> None:
+        """Another connection is to take over from ``first``: note what this one brings."""
+        self.overlap = overlap = Overlap(first)
+        for kind in MessageType:
+            for symbol, source in self._sources[kind].items():
+                if source.recent is not None:
+                    overlap.know(kind, symbol, source.recent)
+
+    def take_over(self, second: object, keys: Collection[Key] | None) -> None:
+        """From now on these streams, channel and symbol, or all, are brought by ``second``, which begins with what was told before."""
+        if self.overlap is not None:
+            self.overlap.take_over(second)
+        for key, stream in self.streams().items():
+            if stream.is_flowing and (keys is None or key in keys):
+                stream.is_flowing, stream.is_carried_on = False, True
+
+    def end_overlap(self) -> None:
+        """What has been told more than once by now is over, but for trades, which may come again for a while as after a cut."""
+        self.overlap = None
+        for kind in MessageType:
+            for source in self._sources[kind].values():
+                if source.recent:
+                    source.known = set(source.recent)
 
     def reject(self, error: DecodeError | None) -> list[Emission]:
         """A frame was given up before it changed anything; whose data is missing stands in ``error``, as far as it could be read."""
@@ -427,6 +459,29 @@ class Session:
             self._distrust(None, None, GapReason.FAILED, events)
         return self._whole(events)
 
+    def _new_of(self, messages: Sequence[Message], overlap: Overlap) -> Sequence[Message]:
+        """``messages`` without those that were told before; of the connection that brings them first, all are noted."""
+        if self.source is overlap.first and overlap.second is None:
+            for message in messages:
+                if not message.is_control and type(message) is not BookUpdate:
+                    overlap.note(message)  # type: ignore[arg-type]  # Data: see apply
+            return messages
+        if self.source is not overlap.second or overlap.second is None:
+            return messages
+        new = [message for message in messages if message.is_control or not self._was_told(message, overlap)]
+        told = len(messages) - len(new)
+        overlap.count(told, sum(1 for message in new if not message.is_control))
+        self.decoded += told
+        self._absorbed += told
+        return new
+
+    def _was_told(self, message: Message, overlap: Overlap) -> bool:
+        if type(message) is BookUpdate:
+            stream = self._streams.get((message.channel, message.symbol))
+            # What the book has reached, not what has come of it: a book that is being repaired needs what is newer than it.
+            return stream is not None and stream.book.last_id is not None and message.last_id <= stream.book.last_id
+        return overlap.was_told(message)  # type: ignore[arg-type]  # Data: see apply
+
     def _whole(self, events: list[Emission]) -> list[Emission]:
         self.handed_over, self._current, self._streams_in_hand, self._moved = self.handed_over + len(events), (), (), ()
         return events
@@ -457,7 +512,7 @@ class Session:
         if source is None:
             source = self._sources[message_type][symbol] = _DataStream(message_type is MessageType.TRADE)
             self._pair(symbol)
-        source.is_flowing = True
+        source.is_flowing, source.is_carried_on = True, False
         if self._on_flowing is not None:
             self._on_flowing(channel, symbol)
         return source
@@ -468,7 +523,7 @@ class Session:
 
     def _interrupt(self, source: _DataStream) -> None:
         """What comes next comes after a hole, and may begin with what came before it."""
-        source.is_flowing = False
+        source.is_flowing = source.is_carried_on = False
         if source.recent:
             source.known = set(source.recent)
         for stream in source.audited:
@@ -533,7 +588,7 @@ class Session:
         if (channel, symbol) in self._ended:
             return None
         stream = self._streams.get((channel, symbol)) or self._open(channel, symbol)
-        stream.is_flowing = True
+        stream.is_flowing, stream.is_carried_on = True, False
         if self._on_flowing is not None:
             self._on_flowing(channel, symbol)
         return stream

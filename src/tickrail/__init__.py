@@ -59,8 +59,15 @@ from infrastructure.limits import Limiter
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
 from infrastructure.networking.websocket.marker import SwitchReceipt
+from infrastructure.networking.websocket.rotations import RotationReceipt
 from infrastructure.networking.websocket.route import Outcome
-from infrastructure.networking.websocket.settings import ExchangeSettings, FreshnessSettings, ReconnectSettings, TransportSettings
+from infrastructure.networking.websocket.settings import (
+    ExchangeSettings,
+    FreshnessSettings,
+    ReconnectSettings,
+    RotationSettings,
+    TransportSettings,
+)
 from infrastructure.networking.websocket.strategies import (
     ConnectionContext,
     ConnectionState,
@@ -129,6 +136,8 @@ __all__ = [
     "RiskKind",
     "RiskNotice",
     "RotationFailed",
+    "RotationReceipt",
+    "RotationSettings",
     "SecurityFailed",
     "SettingsError",
     "Side",

@@ -104,6 +104,7 @@ class _State:
     """What a session says of frames that were given up, and of a lost connection."""
 
     received_ns = 0
+    source: object | None = None
 
     def reject(self, error: DecodeError | None) -> list[Emission]:
         return [Gap("", None, None, GapReason.REJECTED)]

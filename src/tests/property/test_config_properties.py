@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from infrastructure.config import exchange_settings, parse_config, read_config
 from infrastructure.errors import ConfigError, SettingsError
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
-from infrastructure.networking.websocket.settings import ExchangeSettings, FreshnessSettings, ReconnectSettings, TransportSettings
+from infrastructure.networking.websocket.settings import (
+    ExchangeSettings,
+    FreshnessSettings,
+    ReconnectSettings,
+    RotationSettings,
+    TransportSettings,
+)
 from tests.harness.effort import effort
 
 Accepts = Callable[[object], bool]
@@ -66,6 +72,7 @@ RANGES: dict[type[Any], dict[str, Accepts]] = {
         "max_wait_s": DAY,
         "asleep_s": SECONDS,
     },
+    RotationSettings: {"overlap_s": SECONDS, "rotate_before_s": DAY, "timeout_s": SECONDS},
     ExchangeSettings: {
         "subscribe_timeout_s": SECONDS,
         "close_deadline_s": SECONDS,
@@ -73,7 +80,12 @@ RANGES: dict[type[Any], dict[str, Accepts]] = {
         "snapshots_per_minute": number(0, 6000, least_included=False),
     },
 }
-TABLES: dict[str, type[Any]] = {"transport": TransportSettings, "reconnect": ReconnectSettings, "freshness": FreshnessSettings}
+TABLES: dict[str, type[Any]] = {
+    "transport": TransportSettings,
+    "reconnect": ReconnectSettings,
+    "freshness": FreshnessSettings,
+    "rotation": RotationSettings,
+}
 
 NUMBERS = st.one_of(
     st.sampled_from([0, 1, 100, 101, 1023, 1024, 3600, 3601, 86_400, 1_000_000, 1024**3, 10**400, 1e12, nan, inf, -inf]),

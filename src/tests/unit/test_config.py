@@ -13,7 +13,13 @@ from infrastructure.errors import ConfigError, SettingsError, UnknownVenue
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
 from infrastructure.exchanges.gateio.spot import GATEIO_SPOT
-from infrastructure.networking.websocket.settings import ExchangeSettings, FreshnessSettings, ReconnectSettings, TransportSettings
+from infrastructure.networking.websocket.settings import (
+    ExchangeSettings,
+    FreshnessSettings,
+    ReconnectSettings,
+    RotationSettings,
+    TransportSettings,
+)
 from tests.harness.captures import ROOT
 
 EXAMPLE = ROOT / "tickrail.example.toml"
@@ -22,10 +28,10 @@ SECONDS = "a number of seconds above 0 and at most 3600"
 SECRET_KEY = "looks like a secret, which has no place here; put it into the environment, or into a file that credentials_file names"
 KNOWN_VENUES = ", ".join(VENUES)
 KNOWN_CHANNELS = ", ".join(["trade", "book_ticker", "ticker", "candle", "orderbook", *GATEIO_SPOT.channels])
-TABLES = (TransportSettings, ReconnectSettings, FreshnessSettings)
+TABLES = (TransportSettings, ReconnectSettings, FreshnessSettings, RotationSettings)
 KEYS = (
-    "symbols, channels, architecture, websocket_url, rest_url, transport, reconnect, freshness, "
-    "subscribe_timeout_s, close_deadline_s, high_water, snapshots_per_minute, credentials, private_channels, "
+    "symbols, channels, architecture, websocket_url, rest_url, transport, reconnect, freshness, rotation, "
+    "subscribe_timeout_s, close_deadline_s, high_water, account_check_s, snapshots_per_minute, credentials, private_channels, "
     "use_direct_handling, credentials_file"
 )
 
@@ -120,8 +126,9 @@ class TestExample:
         text = re.sub(r"^# (?=\w+ = )", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
         shown = parse_config(text, "x.toml")["gateio_spot"]
         venue = shown.venue
-        assert [f"{key} =" in text for key in KEYS.split(", ") if key not in ("transport", "reconnect", "freshness")] == [True] * 13
-        assert [f"\n{key} =" in text for kind in TABLES for key in kind.__struct_fields__] == [True] * 25
+        tables = ("transport", "reconnect", "freshness", "rotation")
+        assert [f"{key} =" in text for key in KEYS.split(", ") if key not in tables] == [True] * 14
+        assert [f"\n{key} =" in text for kind in TABLES for key in kind.__struct_fields__] == [True] * 28
         # There is no word in TOML for the defaults of these two.
         assert shown == msgspec.structs.replace(
             read_config(EXAMPLE)["gateio_spot"],

@@ -27,6 +27,10 @@ class Socket:
     def send(self, text: str) -> None:
         self.done.append(text)
 
+    async def round_trip(self) -> bool:
+        self.done.append("round trip")
+        return True
+
     def pause(self) -> None:
         self.done.append("pause")
 

@@ -343,7 +343,7 @@ MEXC_SPOT = Venue(
     # Subscriptions and messages: the page says 30 a connection and 100 messages a second, beyond which it cuts the connection and, when
     # repeated, bans the address; half of that leaves room for what the network bunches together. An ended subscription was seen to
     # count on. REST: the page says 500 requests in 10 s, but a firewall was seen to answer 403 from 20 to 30 a second on. Connections:
-    # no rate is documented.
+    # no rate is documented. A connection lives 24 hours at most, as the page says.
     limits=VenueLimits(
         connects=Rate(5, 1.0),
         requests=Rate(50, 1.0),
@@ -351,6 +351,7 @@ MEXC_SPOT = Venue(
         subscriptions_per_connection=STREAMS_PER_CONNECTION,
         is_used_up=True,
         streams_per_request=STREAMS_PER_CONNECTION,
+        connection_life_s=86_400.0,
     ),
     private=PRIVATE,
 )

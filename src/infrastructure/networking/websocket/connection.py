@@ -130,6 +130,8 @@ class Connection:
         self.phase = Phase.CONNECTING
         #: Loop time of the first data.
         self.flowing_at: float | None = None
+        #: And of its opening.
+        self.opened_at: float | None = None
         self._venue = venue
         self._loop = asyncio.get_running_loop()
         self._transport: Transport | None = None
@@ -184,6 +186,7 @@ class Connection:
             if self._transport is None:
                 self.learn(Fact.LOST)
         if not self._end.done():
+            self.opened_at = self._loop.time()
             self.learn(Fact.OPENED)
 
     def send_text(self, text: str) -> None:
@@ -195,6 +198,10 @@ class Connection:
     async def send(self, text: str) -> None:
         """As ``send_text``, awaitable as old strategies expect it."""
         self.send_text(text)
+
+    async def round_trip(self) -> bool:
+        """Whether everything that the venue had sent when it was pinged now has been read; False if the end came first."""
+        return self._transport is not None and await self._transport.round_trip()
 
     def pause(self) -> None:
         """Stop reading until ``resume``."""

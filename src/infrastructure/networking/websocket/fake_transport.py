@@ -84,6 +84,8 @@ class FakeTransport:
         #: How it ended, once that has been told.
         self.loss: Loss | None = None
         self.is_paused = False
+        #: How long the other end takes to answer a ping; None: it never does.
+        self.pong_after_s: float | None = 0.0
         self._on_frame = on_frame
         self._may_read = may_read
         self._worked = worked
@@ -94,7 +96,8 @@ class FakeTransport:
         self._lost = asyncio.Event()
         self._is_ending = False
         self._is_delivering = False
-        self._waiting: deque[bytes | Loss] = deque()
+        self._waiting: deque[bytes | Loss | asyncio.Future[bool]] = deque()
+        self._round_trips: list[asyncio.Future[bool]] = []
 
     def deliver(self, raw: str | bytes) -> None:
         """The venue sends a message: taken at once, at ``resume`` while paused, never once the end has begun."""
@@ -118,6 +121,16 @@ class FakeTransport:
             if self._answer is not None:
                 self._loop.call_soon(self._respond, self._answer, text)
 
+    async def round_trip(self) -> bool:
+        """Answered behind what is delivered within ``pong_after_s``."""
+        if not self.is_open:
+            return False
+        answered: asyncio.Future[bool] = self._loop.create_future()
+        self._round_trips.append(answered)
+        if self.pong_after_s is not None:
+            self._loop.call_later(self.pong_after_s, self._pong, answered)
+        return await answered
+
     def pause(self) -> None:
         """Keep what comes until ``resume``."""
         self.is_paused = True
@@ -136,6 +149,10 @@ class FakeTransport:
         """End it; ``on_loss`` is called soon."""
         self._end_soon(Loss(cause))
 
+    def _pong(self, answered: asyncio.Future[bool]) -> None:
+        self._waiting.append(answered)
+        self._deliver_all()
+
     def _respond(self, answer: Answer, text: str) -> None:
         for raw in answer(text):
             self.deliver(raw)
@@ -148,8 +165,12 @@ class FakeTransport:
             finally:
                 self._is_delivering = False
 
-    def _take(self, what: bytes | Loss) -> None:
+    def _take(self, what: bytes | Loss | asyncio.Future[bool]) -> None:
         if not self.is_open:
+            return
+        if isinstance(what, asyncio.Future):
+            if not what.done():
+                what.set_result(True)
             return
         if isinstance(what, Loss):
             self._end(what)
@@ -169,6 +190,9 @@ class FakeTransport:
     def _end(self, loss: Loss) -> None:
         self.loss = loss
         self._lost.set()
+        for answered in self._round_trips:
+            if not answered.done():
+                answered.set_result(False)
         self._on_loss(loss)
 
 

@@ -21,12 +21,15 @@ from infrastructure.events import Architecture, ErrorEvent
 from infrastructure.metrics import FrameAccounting
 from infrastructure.networking.websocket.marker import Call, Marker, Switch
 from infrastructure.networking.websocket.route import Outcome, Route
+from infrastructure.rotation import Overlap
 from infrastructure.session import Emission
 
 #: The task gives way to the rest of the program after so many frames in a row.
 FRAMES_PER_TURN = 64
 #: Reading is paused when so many items wait, and resumed at half.
 HIGH_WATER = 8192
+#: Of a lane that is held, so many times as many: it must be read on, or the answers would not be.
+HELD_SHARE = 8
 #: How long an abort waits for a callback that does not give in to its cancellation.
 CANCELLATION_GRACE_S = 1.0
 DEAD_LETTERS = 64
@@ -37,6 +40,8 @@ class State(Protocol):
     """What a lane needs of the session behind its receivers."""
 
     received_ns: int
+    #: The lane whose frame, or call, is being handled.
+    source: object | None
 
     def reject(self, error: DecodeError | None) -> list[Emission]:
         """A frame was given up before it changed anything."""
@@ -74,16 +79,20 @@ class _Fallback:
 
 
 class _Steps(Coroutine[Any, Any, None]):
-    """A coroutine that tells, after each of its steps, how long it has kept the event loop."""
+    """A coroutine that says before each of its steps that it goes on, and after it how long it has kept the event loop."""
 
-    __slots__ = ("_monotonic_ns", "_steps", "_worked")
+    __slots__ = ("_goes_on", "_monotonic_ns", "_steps", "_worked")
 
-    def __init__(self, steps: Coroutine[Any, Any, None], monotonic_ns: MonotonicNs, worked: Callable[[int], None]) -> None:
+    def __init__(
+        self, steps: Coroutine[Any, Any, None], monotonic_ns: MonotonicNs, goes_on: Callable[[], None], worked: Callable[[int], None]
+    ) -> None:
         self._steps = steps
         self._monotonic_ns = monotonic_ns
+        self._goes_on = goes_on
         self._worked = worked
 
     def send(self, value: Any) -> Any:
+        self._goes_on()
         started = self._monotonic_ns()
         try:
             return self._steps.send(value)
@@ -91,6 +100,7 @@ class _Steps(Coroutine[Any, Any, None]):
             self._worked(self._monotonic_ns() - started)
 
     def throw(self, *error: Any) -> Any:
+        self._goes_on()
         started = self._monotonic_ns()
         try:
             return self._steps.throw(*error)
@@ -135,6 +145,12 @@ class Lane:
         self._resume = resume
         self._worked = worked
         self._fifo: deque[_Frame | _Fallback | Marker] = deque()
+        #: What waits for ``release``, and which frames need not.
+        self._held: deque[_Frame | Marker] = deque()
+        self._passes: Callable[[bytes | str], bool] | None = None
+        self._overlap: Overlap | None = None
+        #: The reason for which every frame is shed.
+        self._retired: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_busy = False
         self._inside = 0
@@ -155,13 +171,14 @@ class Lane:
         route.metrics.activate()
 
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "busy" if self._is_busy else "idle"
+        held = "retired" if self._retired is not None else "held" if self._passes is not None else "busy" if self._is_busy else "idle"
+        state = "closed" if self._is_closed else held
         return f"<Lane {self._venue} {self.route.architecture.value} {state} received={self.received} in_flight={self.in_flight}>"
 
     @property
     def in_flight(self) -> int:
         """Frames that wait, plus the one inside a receiver."""
-        return self._inside + sum(1 for item in self._fifo if not isinstance(item, Marker))
+        return self._inside + sum(1 for waiting in (self._fifo, self._held) for item in waiting if not isinstance(item, Marker))
 
     @property
     def lag_ns(self) -> int:
@@ -204,6 +221,7 @@ class Lane:
         self._is_busy = True
         self._inside = 1
         self._state.received_ns = received_ns
+        self._state.source = self
         try:
             outcome = self._slot(raw)
             self._inside = 0
@@ -233,14 +251,14 @@ class Lane:
         if self._is_free():
             self._flip(marker)
         else:
-            self._append(marker)
+            self._wait(marker)
         return marker
 
     def withdraw(self, marker: Switch) -> bool:
         """Take a switch back that the lane has not reached."""
         if marker.is_done:
             return False
-        self._fifo.remove(marker)
+        (self._held if marker in self._held else self._fifo).remove(marker)
         marker.settle(self._monotonic_ns(), changed=False, withdrawn=True)
         return True
 
@@ -272,7 +290,7 @@ class Lane:
         if self._is_free():
             marker.finish()
         else:
-            self._append(marker)
+            self._wait(marker)
         return marker
 
     def close(self) -> Marker:
@@ -281,10 +299,40 @@ class Lane:
         if self._is_free():
             marker.finish()
         else:
-            self._append(marker)
+            self._wait(marker)
         self._is_closed = True
         self._is_queued = True
         return marker
+
+    def hold(self, passes: Callable[[bytes | str], bool]) -> None:
+        """Let frames wait until ``release``, but for those that ``passes`` says yes to, and calls. For a lane that has had no frame."""
+        self._passes = passes
+        self._is_queued = True
+
+    def release(self, overlap: Overlap | None = None) -> None:
+        """Handle what waits, in order, and then what comes.
+
+        With ``overlap`` a frame whose data was all told before is shed as ``overlap``, until ``settle``.
+        """
+        self._passes = None
+        self._overlap = overlap
+        now = self._monotonic_ns()
+        while self._held:
+            item = self._held.popleft()
+            # It waited for its turn to begin, not for its receiver.
+            self._fifo.append(item if isinstance(item, Marker) else (item[0], item[1], now, item[3]))
+        self._set_route(self.route)
+        self.wake()
+
+    def settle(self) -> None:
+        """What was told before does not come any more."""
+        self._overlap = None
+        self._set_route(self.route)
+
+    def retire(self, reason: str) -> None:
+        """Shed every frame that waits, or comes, for ``reason``: another lane has taken over. Calls and markers are still reached."""
+        self._retired = reason
+        self.release()
 
     async def abort(self) -> None:
         """Take no more frames and shed those that wait, as ``closed``; the frame inside a receiver is cancelled."""
@@ -299,8 +347,8 @@ class Lane:
             self._give_up_waiting()
 
     def _give_up_waiting(self) -> None:
-        while self._fifo:
-            item = self._fifo.popleft()
+        while self._fifo or self._held:
+            item = (self._fifo or self._held).popleft()
             if isinstance(item, Switch):
                 item.settle(self._monotonic_ns(), changed=False, withdrawn=True)
             elif isinstance(item, Marker):
@@ -309,12 +357,13 @@ class Lane:
                 self._shed("closed")
 
     def _is_free(self) -> bool:
-        return not self._fifo and not self._is_busy
+        return not self._fifo and not self._is_busy and not self._held
 
     def _set_route(self, route: Route) -> None:
         self.route = route
         self._slot = route.slot
-        self._is_queued = route.is_queued or self._is_closed
+        is_watched = self._passes is not None or self._overlap is not None or self._retired is not None
+        self._is_queued = route.is_queued or self._is_closed or is_watched
         self._metrics = route.metrics
 
     def _flip(self, marker: Switch) -> None:
@@ -330,11 +379,15 @@ class Lane:
         marker.settle(now, changed)
 
     def _enqueue(self, frame: _Frame) -> None:
-        if self._is_closed:
-            self._shed("closed")
+        if self._is_closed or self._retired is not None:
+            self._shed(self._retired or "closed")
             return
-        self._append(frame)
-        if not self.is_paused and len(self._fifo) >= self._high_water and self._pause is not None:
+        if self._passes is None or self._passes(frame[3]):
+            self._append(frame)
+        else:
+            self._held.append(frame)
+        high_water = self._high_water if self._passes is None else HELD_SHARE * self._high_water
+        if not self.is_paused and len(self._fifo) + len(self._held) >= high_water and self._pause is not None:
             self.is_paused = True
             self.pauses += 1
             self._pause()
@@ -348,6 +401,13 @@ class Lane:
         self._fifo.append(item)
         self.wake()
 
+    def _wait(self, marker: Marker) -> None:
+        """Put a marker behind everything that was received."""
+        if self._held:
+            self._held.append(marker)
+        else:
+            self._append(marker)
+
     def wake(self) -> None:
         """See to it that what waits in the FIFO is handled, if there is an event loop."""
         if self._task is None and self._fifo:
@@ -357,9 +417,13 @@ class Lane:
                 return  # Delivered outside an event loop: whoever awaits a marker wakes the lane.
             steps: Coroutine[Any, Any, None] = self._run()
             if self._worked is not None:
-                steps = _Steps(steps, self._monotonic_ns, self._worked)
+                steps = _Steps(steps, self._monotonic_ns, self._goes_on, self._worked)
             self._task = loop.create_task(steps)
             self._task.add_done_callback(self._ended)
+
+    def _goes_on(self) -> None:
+        """Other lanes may have been at work since this one's task last was."""
+        self._state.source = self
 
     async def _run(self) -> None:
         handled = 0
@@ -371,7 +435,7 @@ class Lane:
                     if self._task is None or self._task.cancelling():
                         raise
                     # A callback awaited something that was cancelled: its own frame is interrupted, the lane is not.
-                if len(self._fifo) * 2 <= self._high_water:
+                if (len(self._fifo) + len(self._held)) * 2 <= self._high_water:
                     self._resume_reading()
                 handled += 1
                 if handled % FRAMES_PER_TURN == 0:
@@ -394,7 +458,10 @@ class Lane:
 
     async def _step(self, item: _Frame | _Fallback | Marker) -> None:
         if type(item) is tuple:
-            await self._handle(item, self.route)
+            if self._retired is None:
+                await self._handle(item, self.route)
+            else:
+                self._shed(self._retired)
         elif isinstance(item, _Fallback):
             await self._handle(item.frame, item.route)
         elif isinstance(item, Switch):
@@ -417,12 +484,18 @@ class Lane:
         self._is_busy = True
         self._inside = 1
         self._state.received_ns = received_ns
+        self._state.source = self
+        overlap = self._overlap
+        if overlap is not None:
+            overlap.begin_frame()
         try:
             outcome = route.slot(raw)
             if route.is_queued and outcome is not None and inspect.isawaitable(outcome):
                 outcome = await outcome
             self._inside = 0
-            if outcome is None:
+            if overlap is not None and overlap.has_told_frame:
+                self._shed("overlap")
+            elif outcome is None:
                 self.delivered += 1
             else:
                 self._settle(route, outcome)
@@ -443,6 +516,7 @@ class Lane:
 
     def _act(self, call: Call) -> Sequence[Emission]:
         self._state.received_ns = call.received_ns
+        self._state.source = self
         try:
             return call.action()
         except MemoryError:

@@ -56,6 +56,9 @@ class Transport(Protocol):
     def send(self, text: str) -> None:
         """Send one text message. What is sent after the end is dropped; the end has been told."""
 
+    async def round_trip(self) -> bool:
+        """Ping the peer; True when its answer has been read, and with it everything that it sent before. False if the end came first."""
+
     def pause(self) -> None:
         """Read no more until ``resume``; ping and frame clocks stand still. What has been read already still comes."""
 

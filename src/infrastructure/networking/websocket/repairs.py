@@ -42,6 +42,7 @@ class Repairs:
         self._timeout_s = timeout_s
         self._chance = chance
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._requests: dict[tuple[str, str], Request] = {}
 
     def soon(self, request: Request) -> None:
         """Begin; an earlier attempt for the same stream ends. What a session calls in the middle of ``apply``."""
@@ -49,6 +50,7 @@ class Repairs:
         earlier = self._tasks.get(key)
         if earlier is not None and earlier is not asyncio.current_task():
             earlier.cancel()
+        self._requests[key] = request
         self._tasks[key] = task = asyncio.get_running_loop().create_task(self._repair(request))
         task.add_done_callback(lambda done: self._forget(key, done))
 
@@ -58,6 +60,12 @@ class Repairs:
         if task is not None:
             task.cancel()
 
+    def hand_over(self, other: "Repairs") -> None:
+        """Another connection carries the streams: let it begin what is under way here."""
+        for request in self._requests.values():
+            other.soon(request)
+        self.cancel()
+
     def cancel(self) -> None:
         """End every attempt: their source is gone."""
         for task in self._tasks.values():
@@ -65,7 +73,7 @@ class Repairs:
 
     def _forget(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
         if self._tasks.get(key) is task:
-            del self._tasks[key]
+            del self._tasks[key], self._requests[key]
 
     async def _repair(self, request: Request) -> None:
         if request.attempt > 1:

@@ -100,6 +100,19 @@ class FreshnessSettings(Settings, frozen=True, kw_only=True):
     asleep_s: Seconds = 10.0
 
 
+class RotationSettings(Settings, frozen=True, kw_only=True):
+    """How a connection is replaced by another while data flows.
+
+    Both bring the same for ``overlap_s`` before the second takes over, and as long after it: more than one of them may be behind the other.
+    A venue that ends its connections after a known time has each replaced at most ``rotate_before_s`` earlier. A second connection that is
+    not ready within ``timeout_s`` is given up.
+    """
+
+    overlap_s: Seconds = 1.0
+    rotate_before_s: LongSeconds = 1800.0
+    timeout_s: Seconds = 60.0
+
+
 class ExchangeSettings(Settings, frozen=True, kw_only=True):
     """Of one exchange: what to stream, through which architecture, over which connection.
 
@@ -117,6 +130,7 @@ class ExchangeSettings(Settings, frozen=True, kw_only=True):
     transport: Annotated[TransportSettings, Meta(title="a table")] = msgspec.field(default_factory=TransportSettings)
     reconnect: Annotated[ReconnectSettings, Meta(title="a table")] = msgspec.field(default_factory=ReconnectSettings)
     freshness: Annotated[FreshnessSettings, Meta(title="a table")] = msgspec.field(default_factory=FreshnessSettings)
+    rotation: Annotated[RotationSettings, Meta(title="a table")] = msgspec.field(default_factory=RotationSettings)
     #: How long a subscription may stay unanswered.
     subscribe_timeout_s: Seconds = 10.0
     close_deadline_s: Seconds = 5.0

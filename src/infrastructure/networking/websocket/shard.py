@@ -133,6 +133,10 @@ class Shard:
         """Channel, without its option, and symbol of everything that is wanted here."""
         return {(without_option(channel), symbol) for channel, symbol in self.subscriber.wanted}
 
+    def belong_to(self, owner: Owner) -> None:
+        """Another owner has it from now on."""
+        self._owner = owner
+
     def in_lane(self, action: Callable[..., Sequence[Emission]], *arguments: object) -> Marker:
         """Run a method of the session between two frames."""
         # By its name: the session may have one of its own.
@@ -276,9 +280,12 @@ class Shard:
         session = self._common.session
         self.subscriber.disconnected()
         self.repairs.cancel()
+        streams = self._owner.streams_of(self)
+        if streams is not None and not streams and self.subscriber.wanted:
+            return []  # Another connection carries what this one wants.
         code = None if loss.code is None else str(loss.code)
         events = session.report("disconnected", str(loss), code=code)
-        return [*events, *session.disconnect(self._owner.streams_of(self))]
+        return [*events, *session.disconnect(streams)]
 
     async def _log_in(self, connection: Connection) -> bool:
         """Whether it is done; not if the connection is lost meanwhile, or it takes longer than opening one may."""

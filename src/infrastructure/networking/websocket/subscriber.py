@@ -123,13 +123,37 @@ class Subscriber:
                 self._subscriptions.want(name, [symbol])
         await self.ask()
 
-    def settled(self) -> set[Key]:
-        """What the venue has agreed to send, or sends, on the present connection: channels without their options."""
+    @property
+    def agreed(self) -> set[Key]:
+        """What the venue has agreed to send, or sends, on the present connection."""
         return {
-            (without_option(channel), symbol)
+            (channel, symbol)
             for channel, symbol in self._subscriptions.wanted()
             if self._subscriptions.stage(channel, symbol) in (Stage.ACKNOWLEDGED, Stage.FLOWING)
         }
+
+    def settled(self) -> set[Key]:
+        """The same, channels without their options."""
+        return {(without_option(channel), symbol) for channel, symbol in self.agreed}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything that was asked for has no answer yet, or is about to be asked for."""
+        return self._subscriptions.is_waiting or self._sending.locked()
+
+    def take_over(self, other: "Subscriber") -> None:
+        """Carry what ``other`` carried, and no more; whoever waits for an answer there waits for it here."""
+        wanted = other.wanted
+        for channel, symbol in wanted - self.wanted:
+            self._subscriptions.want(channel, [symbol])
+        for (action, key), waiters in list(other._waiters.items()):
+            if action is SubscriptionAction.SUBSCRIBE and key in wanted - self.agreed:
+                self._waiters.setdefault((action, key), []).extend(waiters)
+            else:
+                other._settle(action, key)
+        other._waiters.clear()
+        self._soon(self.end(self.wanted - wanted))
+        self._soon(self.ask())
 
     def names_of(self, channel: str, symbol: str) -> list[str]:
         """``channel``, named without its option, as it is wanted for ``symbol``: with each option; empty if it is not."""

@@ -10,6 +10,8 @@ picows hands out frames as they stand on the wire; whether a peer may send them 
 - ``max_message_bytes`` bounds what is held of an unfinished message. It can exist twice, while a buffer grows or when it becomes bytes.
 - Any byte is a sign of life. Before a peer is given up the kernel is asked whether something of it waits there unread: then the event
   loop was held up, and the peer is not to blame.
+- An answer to a ping stands for the pings before it too. The pings of the watch repeat what the last round trip asked with, so that a peer
+  that answers only the latest of several answers that one.
 - Of pings that come faster than their answers leave, some stay unanswered (RFC 6455, 5.5.3, lets the last answer stand for all).
 - What ``on_frame`` lets through, a cancellation or MemoryError, ends the connection: the library has read ahead, and going on could lose a
   frame in silence. It passes to the event loop, which tells its exception handler; asyncio's own loop ends for KeyboardInterrupt and
@@ -65,7 +67,7 @@ _LONGEST_REASON = 123  # bytes, RFC 6455, 5.5
 _NO_CODE = 1005
 _PROTOCOL_ERROR, _TOO_BIG, _INTERNAL_ERROR = 1002, 1009, 1011
 _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
-_PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
+_PING, _PONG, _CLOSE = WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
 
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})\b")
 _RETRY_AFTER = re.compile(rb"^retry-after:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
@@ -273,8 +275,10 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         "_ping_timeout_ns",
         "_pinged_ns",
         "_received_ns",
+        "_round_trips",
         "_tail",
         "_timer",
+        "_trips",
         "_unfinished_ns",
         "_where",
         "_worked",
@@ -328,6 +332,9 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         self._unfinished_ns: int | None = None
         self._paused_ns: int | None = None
         self._looks = 0
+        #: Round trips begun, and those that are not answered: what they asked with.
+        self._trips = 0
+        self._round_trips: dict[bytes, asyncio.Future[bool]] = {}
 
     def __repr__(self) -> str:
         state = "open" if self.is_open else "opening" if self._loss is None else "lost" if self._lost.is_set() else "ending"
@@ -407,6 +414,19 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         if self.is_open and self._ws is not None:
             self._ws.send(_TEXT, text)
 
+    async def round_trip(self) -> bool:
+        if not self.is_open or self._ws is None:
+            return False
+        self._trips += 1
+        payload = self._ping_payload()
+        answered: asyncio.Future[bool] = self._loop.create_future()
+        self._round_trips[payload] = answered
+        self._ws.send_ping(payload)
+        try:
+            return await answered
+        finally:
+            self._round_trips.pop(payload, None)
+
     def pause(self) -> None:
         if self.is_open and self._paused_ns is None and self._ws is not None:
             self._paused_ns = self._clock.monotonic_ns()
@@ -481,6 +501,9 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         self._loss = loss = self._loss or _objection(ws) or cut
         self._stop_timer()
         self._lost.set()
+        for answered in self._round_trips.values():
+            if not answered.done():
+                answered.set_result(False)
         on_loss = self._on_loss
         # Whoever holds this, and is told by it, is not held in return.
         self._ws = self._inner = self._parts = None
@@ -531,6 +554,8 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
                 elif kind is _PING:
                     if not self._is_congested:
                         transport.send_pong(frame.get_payload_as_bytes())
+                elif kind is _PONG:
+                    self._answered(frame)
                 elif kind is _CLOSE:
                     self._closed_by_peer(frame)
             if message is not None:
@@ -553,6 +578,15 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
         message = bytes(self._parts)
         self._parts = None
         return message
+
+    def _answered(self, frame: WSFrame) -> None:
+        payload = frame.get_payload_as_bytes() if self._round_trips else b""
+        if payload in self._round_trips:
+            for asked, answered in self._round_trips.items():  # Oldest first.
+                if not answered.done():
+                    answered.set_result(True)
+                if asked == payload:
+                    break
 
     def _closed_by_peer(self, frame: WSFrame) -> None:
         payload = frame.get_payload_as_bytes()
@@ -618,7 +652,7 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
             if self._pinged_ns <= self._heard_ns:
                 self._pinged_ns = now_ns
                 if self._ws is not None:
-                    self._ws.send_ping()
+                    self._ws.send_ping(self._ping_payload())
             elif self._has_unread():
                 self._heard_ns = now_ns
             else:
@@ -626,6 +660,10 @@ class _WebSocket(WSListener, asyncio.BufferedProtocol):
                 return
         wait_ns = min(frame_at_ns, self._ping_at_ns()) - now_ns
         self._timer = self._loop.call_later(max(wait_ns, _EARLY_NS) / 1e9, self._watch)
+
+    def _ping_payload(self) -> bytes:
+        """What a ping asks with: the number of the last round trip, nothing before the first."""
+        return str(self._trips).encode() if self._trips else b""
 
     def _ping_at_ns(self) -> int:
         """When a ping is to be sent, or when the one sent should have been answered."""

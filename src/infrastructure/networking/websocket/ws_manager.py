@@ -38,8 +38,9 @@ from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.link import Connect, Loss, RestInterface
 from infrastructure.networking.websocket.marker import Marker, Switch, Switches, SwitchReceipt
 from infrastructure.networking.websocket.pipeline import LaneType, Pipeline, architecture_named
+from infrastructure.networking.websocket.rotations import RotationReceipt, Rotations
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
-from infrastructure.networking.websocket.shard import Common, Shard, retrieved, run_foreign
+from infrastructure.networking.websocket.shard import Common, Owner, Shard, retrieved, run_foreign
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
 from infrastructure.networking.websocket.strategies.interfaces import ConnectionHandler, ConnectionState, MessageHandler
 from infrastructure.networking.websocket.subscriber import Key, answers, encoded
@@ -142,6 +143,7 @@ class WebSocketManager(Pipeline):
         self.failure: TickrailError | None = None
         session = Session(venue, None, self._repair_soon, self._answered, self._flowing)
         self._watchdog = Watchdog(self, session, settings.freshness, clock)
+        self._rotations = Rotations(self, session, settings.rotation, clock, self._chance)
         super().__init__(
             session,
             first,
@@ -185,7 +187,7 @@ class WebSocketManager(Pipeline):
     @property
     def connects(self) -> int:
         """How many connections have been opened so far."""
-        return self._connects_ended + sum(shard.connects for shard in self._shards)
+        return self._connects_ended + sum(shard.connects for shard in self._with_spares)
 
     @property
     def last_loss(self) -> Loss | None:
@@ -259,6 +261,8 @@ class WebSocketManager(Pipeline):
             self._watchdog.worked,
         )
         self._watchdog.start()
+        if not self._is_opaque:
+            self._rotations.start()
         if keys or self._private is None:
             opened = self._add_shard(may_fail_first=True).opened
         else:
@@ -355,6 +359,17 @@ class WebSocketManager(Pipeline):
             self.settings = settings
             return Applied(tuple(added), tuple(ended), receipt if receipt.changed else None)
 
+    async def rotate(self) -> tuple[RotationReceipt, ...]:
+        """Replace each connection by another while data flows: nothing is lost, nothing told twice, no Gap. Returns when all are replaced.
+
+        Raises RotationFailed where one could not be, after all have been tried: that one goes on. Frames that go past the session cannot be
+        told from each other: SettingsError. If the caller is cancelled it goes on.
+        """
+        self._require_begun("rotate()")
+        if self._is_opaque:
+            raise SettingsError("frames that go past the session are not known again on another connection; they cannot be rotated")
+        return await self._rotations.every()
+
     def get_performance_metrics(self) -> dict[str, Any]:
         """Figures by name, for code that reads them so; ``metrics()`` and ``accounting`` say more."""
         frames = self.accounting.frames
@@ -398,6 +413,7 @@ class WebSocketManager(Pipeline):
         cancellation at the deadline is waited for a second more. Inside a callback it may be called but not awaited.
         """
         if self._closing is None:
+            self._rotations.stop()
             handled = [lane.close() for lane in self._every_lane]
             self._closing = asyncio.get_running_loop().create_task(self._close(handled))
         return ManagerClosing(self._closing, self._is_inside)
@@ -406,6 +422,7 @@ class WebSocketManager(Pipeline):
         """A connection is in another state."""
         states = {shard.state for shard in self.every_shard}
         self._tell(next(state for state in _WORST_FIRST if state in states))
+        self._rotations.shard_changed()
 
     def shard_gave_up(self, error: TickrailError) -> None:
         """A connection is not tried again; a venue with a part of its streams is not whole, so this ends it."""
@@ -414,7 +431,8 @@ class WebSocketManager(Pipeline):
         self.failure = error
         self._tell(ConnectionState.ERROR)
         self.report("gave up", str(error))
-        for shard in self._shards:
+        self._rotations.stop()
+        for shard in self._with_spares:
             shard.subscriber.give_up(error)
             if shard.state is not ConnectionState.ERROR:
                 shard.stop(error)
@@ -463,20 +481,57 @@ class WebSocketManager(Pipeline):
         if shard is not self._shards[0] and not shard.subscriber.wanted:
             await self._retire(shard)
 
+    def spare_shard(self, owner: Owner) -> Shard:
+        """Begin a connection that carries nothing yet, whose lane is held, and that belongs to ``owner``."""
+        lane = self._add_lane(high_water=self.settings.high_water, worked=self._watchdog.worked)
+        lane.hold(self._is_control)
+        return self._new_shard(lane, owner, may_fail_first=True)
+
+    def replace_shard(self, first: Shard, second: Shard) -> None:
+        """From now on ``second`` carries what ``first`` carried, in its place."""
+        self._shards[self._shards.index(first)] = second
+        self._shard_of = {key: second if shard is first else shard for key, shard in self._shard_of.items()}
+        self.shard_changed()
+
+    async def end_shard(self, shard: Shard) -> None:
+        """Close a connection that carries nothing, and keep its account."""
+        shard.stop(NotConnected(self.venue.name))
+        if shard.connection is not None:
+            await shard.connection.close()
+        await shard.lane.close()
+        shard.forget()
+        self._connects_ended += shard.connects
+        self._end_lane(shard.lane)
+
+    def _is_control(self, raw_message: bytes | str) -> bool:
+        try:
+            return all(message.is_control for message in self.venue.codec.decode(raw_message))
+        except DecodeError:
+            return False
+
+    @property
+    def _with_spares(self) -> list[Shard]:
+        """Every connection, those that carry nothing included."""
+        return [*self._shards, *self._rotations.spares]
+
     def _add_shard(self, *, may_fail_first: bool = False) -> Shard:
+        lane = self._add_lane(high_water=self.settings.high_water, worked=self._watchdog.worked) if self._shards else self._lanes[0]
+        shard = self._new_shard(lane, self, may_fail_first=may_fail_first)
+        self._shards.append(shard)
+        return shard
+
+    def _new_shard(self, lane: Lane, owner: Owner, *, may_fail_first: bool) -> Shard:
         assert self._common is not None
-        shard = Shard(
+        return Shard(
             next(self._numbers),
             self._common,
-            self,
+            owner,
             self._foreign or strategy_set(self.venue),
-            self._add_lane(high_water=self.settings.high_water, worked=self._watchdog.worked) if self._shards else self._lanes[0],
+            lane,
             is_foreign=self._foreign is not None,
             is_opaque=self._is_opaque,
             may_fail_first=may_fail_first,
         )
-        self._shards.append(shard)
-        return shard
 
     async def _subscribe(self, keys: Sequence[Key]) -> None:
         """Subscribe all that can be had; raises the first error once everything has its answer."""
@@ -591,13 +646,7 @@ class WebSocketManager(Pipeline):
         if shard not in self._shards or self._closing is not None:
             return
         self._shards.remove(shard)
-        self._connects_ended += shard.connects
-        shard.stop(NotConnected(self.venue.name))
-        if shard.connection is not None:
-            await shard.connection.close()
-        await shard.lane.close()
-        shard.forget()
-        self._end_lane(shard.lane)
+        await self.end_shard(shard)
         self._shard_of = {key: its for key, its in self._shard_of.items() if its is not shard}
         self.shard_changed()
 
@@ -615,18 +664,19 @@ class WebSocketManager(Pipeline):
             shard.repairs.soon(request)
 
     def _answered(self, answer: Acknowledgement) -> Collection[Key] | None:
-        for shard in self._shards:
+        for shard in self._speaking():
             agreed = shard.subscriber.answered(answer)
             if agreed is not None:
                 return agreed.streams if agreed.is_final else None
         return ()
 
     def _flowing(self, channel: str, symbol: str) -> None:
-        shard = self.carrier(channel, symbol)
-        if shard is None and len(self._shards) == 1:
-            shard = self._shards[0]  # Data that nobody asked for is a sign of life all the same.
-        if shard is not None:
-            shard.flowing(channel, symbol)
+        for shard in self._speaking():
+            shard.flowing(channel, symbol)  # Data that nobody asked for is a sign of life all the same.
+
+    def _speaking(self) -> Sequence[Shard]:
+        """The connection whose frame is being handled."""
+        return [shard for shard in self._with_spares if shard.lane is self._session.source]
 
     def _channel_names(self, channels: Sequence[str] | None) -> tuple[str, ...]:
         """The venue's names of channels, those of ``initialize`` or the settings where none are given."""
@@ -645,11 +695,13 @@ class WebSocketManager(Pipeline):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.close_deadline_s
         self._watchdog.stop()
-        for shard in self._shards:
+        shards = self._with_spares
+        for shard in shards:
             shard.stop(NotConnected(self.venue.name))
         if self._private is not None:
             self._private.stop(NotConnected(self.venue.name))
-        connections = [shard.connection for shard in self.every_shard if shard.connection is not None]
+            shards += self._private.with_spares
+        connections = [shard.connection for shard in shards if shard.connection is not None]
         await self._rest.close()
         try:
             async with asyncio.timeout_at(deadline):
@@ -663,7 +715,7 @@ class WebSocketManager(Pipeline):
             for connection in connections:
                 connection.abort()
             await asyncio.gather(*(lane.abort() for lane in self._every_lane))
-        for shard in self.every_shard:
+        for shard in shards:
             shard.forget()
         self._tell(ConnectionState.CLOSED)
         self._gave_up.set()
