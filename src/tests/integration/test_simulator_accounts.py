@@ -238,3 +238,20 @@ def test_another_key_and_secret_may_be_chosen() -> None:
             assert (await client.answers_to(request))[0]["result"] == {"status": "success"}
 
     run(test())
+
+
+def test_whoever_unsubscribed_is_no_longer_kept_as_a_listener() -> None:
+    async def test() -> None:
+        simulator = Simulator("gateio_spot", PAIRS, rate=0)
+        async with opened(simulator) as (http, socket):
+            client = Trader(http, socket)
+            await client.subscribe(*CHANNELS)
+            assert len(simulator._private) == 1
+            for channel in CHANNELS:
+                await client.answers_to(client.signed(channel, event="unsubscribe"))
+            assert not simulator._private
+            await client.sell()
+            await client.rest_is_here()
+            assert client.frames == []
+
+    run(test())

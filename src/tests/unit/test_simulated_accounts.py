@@ -281,3 +281,11 @@ def test_a_state_has_everything_as_text() -> None:
     (order,) = state["orders"]
     assert (order["client_id"], order["filled"], order["ending"]) == ("t-a", "3", "filled")
     assert {fill["price"] for fill in state["fills"]} == {price}
+
+
+def test_no_order_is_filled_beyond_its_amount() -> None:
+    account, market = spot()
+    order = orders_of(account.place(Placement(PAIR, BUY, Decimal("0.5"), bid(market) - 40), 1))
+    assert kinds(account.fill(order.order_id, 2, Decimal("0.2"))) == ["update", "fill", "balance", "balance"]
+    account.fill(order.order_id, 3, Decimal(99))
+    assert (account.order(order.order_id).filled, account.order(order.order_id).left) == (Decimal("0.5"), NOTHING)
