@@ -84,6 +84,8 @@ class PrivateSession(Session):
     def apply(self, messages: Sequence[Message], received_ns: int | None = None) -> list[Emission]:
         """As Session.apply; data is held back unless the account is LIVE, and then told as far as it is news."""
         received_ns = self.received_ns if received_ns is None else received_ns
+        if self.overlap is not None:
+            messages = self._new_of(messages, self.overlap)
         self._current = messages
         events = self._made
         for message in messages:

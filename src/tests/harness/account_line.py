@@ -9,7 +9,7 @@ from infrastructure.networking.websocket.handlers import PrivateWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.strategies import strategy_set
 from infrastructure.networking.websocket.wiring import wire
-from infrastructure.session import PrivateSession
+from infrastructure.private_session import PrivateSession
 from infrastructure.venue import Venue
 from tests.harness.variants import Variant
 

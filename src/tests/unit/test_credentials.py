@@ -193,10 +193,13 @@ def private(venue: Venue) -> Venue:
         "fills": MessageType.FILL,
         "balances": MessageType.BALANCE,
     }
-    return msgspec.structs.replace(
-        venue,
-        private=PrivateVenue(codec=lambda credentials, symbols: ACCOUNT_VENUE.codec, channels=channels, time_call=RestCall("GET", "/")),  # type: ignore[arg-type, return-value]
+    private = PrivateVenue(
+        codec=lambda credentials, symbols: ACCOUNT_VENUE.codec,  # type: ignore[arg-type, return-value]
+        channels=channels,
+        default_channels=tuple(channels),
+        time_call=RestCall("GET", "/"),
     )
+    return msgspec.structs.replace(venue, private=private)
 
 
 @pytest.fixture

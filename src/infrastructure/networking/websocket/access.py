@@ -136,6 +136,11 @@ class ListenKey:
     def __repr__(self) -> str:
         return f"<ListenKey created={self.created} renewed={self.renewed}>"
 
+    @property
+    def name(self) -> str:
+        """What the address calls it."""
+        return self._keys.key_name
+
     async def get(self) -> Secret:
         """The key to connect with. Raises as ``Access.ask``."""
         if self._key is None or self.left_s <= 0:

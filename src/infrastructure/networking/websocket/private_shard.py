@@ -49,13 +49,11 @@ class PrivateShard(Shard):
         access: Access,
         reconciler: Reconciler,
         key: ListenKey | None,
-        key_name: str = "",
     ) -> None:
         self._session = session
         self._access = access
         self._reconciler = reconciler
         self._key = key
-        self._key_name = key_name
         self._streams = [(channel, ALL) for channel in channels]
         self._failure: TickrailError | None = None
         self._is_doubted = asyncio.Event()
@@ -92,7 +90,7 @@ class PrivateShard(Shard):
         if self._key is None:
             return url
         key = await self._key.get()
-        return with_query(url, self._key_name, key.reveal())
+        return with_query(url, self._key.name, key.reveal())
 
     async def _ask(self, connection: Connection) -> None:
         """Subscribe, reconcile, and stay with it until the connection ends."""
@@ -118,23 +116,23 @@ class PrivateShard(Shard):
 
     async def _follow(self, connection: Connection) -> None:
         connection.learn(Fact.LOGIN)
-        is_joining = self._session.account.is_live
-        if not is_joining:
+        if self._carries:
             self.in_lane(PrivateSession.begin)
         await self._subscribe()
         connection.learn(Fact.CONFIRMED)
         self._reconciler.begin()
         self.has_asked.set()
-        if is_joining:
-            connection.learn(Fact.RECONCILED)
-        else:
+        if self._carries:
             self.in_lane(PrivateSession.confirm)
+        else:
+            connection.learn(Fact.RECONCILED)  # Until it carries the streams, another connection is what the account is known by.
         while True:
             try:
                 async with asyncio.timeout(self._common.settings.account_check_s):
                     await self._is_doubted.wait()
             except TimeoutError:
-                await self._check()
+                if self._carries:
+                    await self._check()
             else:
                 await self._reconcile(connection)
 
@@ -170,6 +168,10 @@ class PrivateShard(Shard):
         if connection.phase is Phase.LIVE:
             connection.learn(Fact.DOUBTED)
             self._reconciler.interrupted()
+        if session.account.state is AccountState.OFFLINE:
+            # Another connection has ended, whose place this one has taken.
+            self.in_lane(PrivateSession.begin)
+            await self.in_lane(PrivateSession.confirm)
         self._is_doubted.clear()
         while session.needs_reconciliation:
             epoch, asked_ms = session.epoch, self._access.now_ms()
@@ -211,8 +213,16 @@ class PrivateShard(Shard):
     async def _missed(self) -> list[Fill]:
         return [fill for fill in await self._reconciler.fills() if not self._session.account.knows(fill)]
 
+    @property
+    def _carries(self) -> bool:
+        """Whether it is this connection that the account is known by."""
+        return self._owner.streams_of(self) is None
+
     def _lost(self, loss: Loss) -> list[Emission]:
         session, failure = self._session, self._failure
+        if not self._carries:
+            self.subscriber.disconnected()
+            return []
         self._reconciler.interrupted()
         self.subscriber.disconnected()
         events = session.report("disconnected", str(loss), code=None if loss.code is None else str(loss.code))
@@ -224,7 +234,8 @@ class PrivateShard(Shard):
 
     def _give_up(self, error: TickrailError) -> None:
         super()._give_up(error)
-        if isinstance(error, AuthenticationFailed) and self._session.account.state is not AccountState.REFUSED:
+        is_told = self._session.account.state is AccountState.REFUSED
+        if isinstance(error, AuthenticationFailed) and self._carries and not is_told:
             self.in_lane(PrivateSession.refuse, str(error))
         if not self.lived.done():
             self.lived.set_exception(error)

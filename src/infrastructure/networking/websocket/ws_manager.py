@@ -4,8 +4,7 @@ import asyncio
 import random
 import ssl
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from infrastructure.errors import (
     DecodeError,
     NotConnected,
     RequestFailed,
+    RotationFailed,
     SettingsError,
     SubscriptionRefused,
     SubscriptionUnanswered,
@@ -33,12 +33,13 @@ from infrastructure.networking.address import shown
 from infrastructure.networking.http import Rest
 from infrastructure.networking.websocket import transport
 from infrastructure.networking.websocket.account_streams import AccountStreams
+from infrastructure.networking.websocket.connections import Connections
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.link import Connect, Loss, RestInterface
 from infrastructure.networking.websocket.marker import Marker, Switch, Switches, SwitchReceipt
-from infrastructure.networking.websocket.pipeline import LaneType, Pipeline, architecture_named
-from infrastructure.networking.websocket.rotations import RotationReceipt, Rotations
+from infrastructure.networking.websocket.pipeline import LaneType, architecture_named
+from infrastructure.networking.websocket.rotations import RotationReceipt
 from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
 from infrastructure.networking.websocket.shard import Common, Owner, Shard, retrieved, run_foreign
 from infrastructure.networking.websocket.strategies import WebSocketStrategySet, strategy_set
@@ -47,7 +48,7 @@ from infrastructure.networking.websocket.subscriber import Key, answers, encoded
 from infrastructure.networking.websocket.subscriptions import RequestIds, Stage, without_option
 from infrastructure.networking.websocket.watchdog import Watchdog
 from infrastructure.session import Session
-from infrastructure.venue import Acknowledgement, Rate, Venue, check_symbol
+from infrastructure.venue import Rate, Venue, check_symbol
 
 #: What may be done at once of so many a minute.
 SNAPSHOT_BURST, CONNECT_BURST = 5, 5
@@ -75,7 +76,7 @@ class Applied(msgspec.Struct, frozen=True):
     switch: SwitchReceipt | None = None
 
 
-class WebSocketManager(Pipeline):
+class WebSocketManager(Connections):
     """Streams one exchange through either architecture over live connections, as many as its limits ask for, and keeps them alive.
 
     ``config`` is an ExchangeSettings, as ``exchange_settings(...)`` makes them. Called as before, with ``strategies``, a
@@ -129,11 +130,8 @@ class WebSocketManager(Pipeline):
         self._states: deque[ConnectionState] = deque()
         self._state = ConnectionState.DISCONNECTED
         self._channels: tuple[str, ...] = ()
-        self._shards: list[Shard] = []
-        self._numbers = count(1)
         self._shard_of: dict[Key, Shard] = {}
         self._common: Common | None = None
-        self._connects_ended = 0
         self._listed_ns = 0
         self._announcer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -143,18 +141,19 @@ class WebSocketManager(Pipeline):
         self.failure: TickrailError | None = None
         session = Session(venue, None, self._repair_soon, self._answered, self._flowing)
         self._watchdog = Watchdog(self, session, settings.freshness, clock)
-        self._rotations = Rotations(self, session, settings.rotation, clock, self._chance)
         super().__init__(
             session,
             first,
+            settings,
+            clock,
+            self._chance,
+            self._watchdog.worked,
             handler=handler or PublicWebSocketHandler(),
             strategies=strategies or strategy_set(venue),
             message_handler=message_handler,
             adapted=adapted,
-            clock=clock,
             lane_type=lane_type,
         )
-        self._add_lane(high_water=settings.high_water, worked=self._watchdog.worked)
         self._private = self._account_streams_of(venue, private_handler)
 
     def __repr__(self) -> str:
@@ -183,11 +182,6 @@ class WebSocketManager(Pipeline):
     def instruments(self) -> Mapping[str, Instrument]:
         """What the venue trades, by unified symbol, as its list says; empty until the manager is opened."""
         return self.venue.symbols.instruments
-
-    @property
-    def connects(self) -> int:
-        """How many connections have been opened so far."""
-        return self._connects_ended + sum(shard.connects for shard in self._with_spares)
 
     @property
     def last_loss(self) -> Loss | None:
@@ -362,13 +356,14 @@ class WebSocketManager(Pipeline):
     async def rotate(self) -> tuple[RotationReceipt, ...]:
         """Replace each connection by another while data flows: nothing is lost, nothing told twice, no Gap. Returns when all are replaced.
 
-        Raises RotationFailed where one could not be, after all have been tried: that one goes on. Frames that go past the session cannot be
-        told from each other: SettingsError. If the caller is cancelled it goes on.
+        Public connections first, then that of the account. Raises RotationFailed where one could not be, after all have been tried: that
+        one goes on. Frames that go past the session cannot be told from each other: SettingsError. If the caller is cancelled it goes on.
         """
         self._require_begun("rotate()")
         if self._is_opaque:
             raise SettingsError("frames that go past the session are not known again on another connection; they cannot be rotated")
-        return await self._rotations.every()
+        results = [await super().rotate()] if self._private is None else await self._rotated(super().rotate, self._private.rotate)
+        return tuple(receipt for receipts in results for receipt in receipts)
 
     def get_performance_metrics(self) -> dict[str, Any]:
         """Figures by name, for code that reads them so; ``metrics()`` and ``accounting`` say more."""
@@ -432,7 +427,7 @@ class WebSocketManager(Pipeline):
         self._tell(ConnectionState.ERROR)
         self.report("gave up", str(error))
         self._rotations.stop()
-        for shard in self._with_spares:
+        for shard in self.with_spares:
             shard.subscriber.give_up(error)
             if shard.state is not ConnectionState.ERROR:
                 shard.stop(error)
@@ -449,11 +444,6 @@ class WebSocketManager(Pipeline):
     def streams_of(self, shard: Shard) -> set[Key] | None:
         """What is lost with the connection of ``shard``; None: everything, because there is no other."""
         return None if len(self._shards) == 1 else shard.streams
-
-    @property
-    def shards(self) -> Sequence[Shard]:
-        """The connections, in the order in which they were begun. For what looks after them."""
-        return self._shards
 
     @property
     def every_shard(self) -> Sequence[Shard]:
@@ -481,41 +471,13 @@ class WebSocketManager(Pipeline):
         if shard is not self._shards[0] and not shard.subscriber.wanted:
             await self._retire(shard)
 
-    def spare_shard(self, owner: Owner) -> Shard:
-        """Begin a connection that carries nothing yet, whose lane is held, and that belongs to ``owner``."""
-        lane = self._add_lane(high_water=self.settings.high_water, worked=self._watchdog.worked)
-        lane.hold(self._is_control)
-        return self._new_shard(lane, owner, may_fail_first=True)
-
     def replace_shard(self, first: Shard, second: Shard) -> None:
         """From now on ``second`` carries what ``first`` carried, in its place."""
-        self._shards[self._shards.index(first)] = second
         self._shard_of = {key: second if shard is first else shard for key, shard in self._shard_of.items()}
-        self.shard_changed()
-
-    async def end_shard(self, shard: Shard) -> None:
-        """Close a connection that carries nothing, and keep its account."""
-        shard.stop(NotConnected(self.venue.name))
-        if shard.connection is not None:
-            await shard.connection.close()
-        await shard.lane.close()
-        shard.forget()
-        self._connects_ended += shard.connects
-        self._end_lane(shard.lane)
-
-    def _is_control(self, raw_message: bytes | str) -> bool:
-        try:
-            return all(message.is_control for message in self.venue.codec.decode(raw_message))
-        except DecodeError:
-            return False
-
-    @property
-    def _with_spares(self) -> list[Shard]:
-        """Every connection, those that carry nothing included."""
-        return [*self._shards, *self._rotations.spares]
+        super().replace_shard(first, second)
 
     def _add_shard(self, *, may_fail_first: bool = False) -> Shard:
-        lane = self._add_lane(high_water=self.settings.high_water, worked=self._watchdog.worked) if self._shards else self._lanes[0]
+        lane = self._add_lane(**self._lane_settings) if self._shards else self._lanes[0]
         shard = self._new_shard(lane, self, may_fail_first=may_fail_first)
         self._shards.append(shard)
         return shard
@@ -663,21 +625,6 @@ class WebSocketManager(Pipeline):
         if shard is not None and self._closing is None:
             shard.repairs.soon(request)
 
-    def _answered(self, answer: Acknowledgement) -> Collection[Key] | None:
-        for shard in self._speaking():
-            agreed = shard.subscriber.answered(answer)
-            if agreed is not None:
-                return agreed.streams if agreed.is_final else None
-        return ()
-
-    def _flowing(self, channel: str, symbol: str) -> None:
-        for shard in self._speaking():
-            shard.flowing(channel, symbol)  # Data that nobody asked for is a sign of life all the same.
-
-    def _speaking(self) -> Sequence[Shard]:
-        """The connection whose frame is being handled."""
-        return [shard for shard in self._with_spares if shard.lane is self._session.source]
-
     def _channel_names(self, channels: Sequence[str] | None) -> tuple[str, ...]:
         """The venue's names of channels, those of ``initialize`` or the settings where none are given."""
         names = (self._channels or self.settings.channels) if channels is None else channels
@@ -695,7 +642,7 @@ class WebSocketManager(Pipeline):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.close_deadline_s
         self._watchdog.stop()
-        shards = self._with_spares
+        shards = self.with_spares
         for shard in shards:
             shard.stop(NotConnected(self.venue.name))
         if self._private is not None:
@@ -756,6 +703,20 @@ class WebSocketManager(Pipeline):
             raise SettingsError(f"{what} needs credentials in the settings")
         return self._private
 
+    async def _rotated(
+        self, *rotations: Callable[[], Coroutine[Any, Any, tuple[RotationReceipt, ...]]]
+    ) -> Sequence[tuple[RotationReceipt, ...]]:
+        """The receipts of all, one after the other; raises the first failure once all have been tried."""
+        receipts, failures = [], []
+        for rotate in rotations:
+            try:
+                receipts.append(await rotate())
+            except RotationFailed as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+        return receipts
+
     def _account_streams_of(self, venue: Venue, handler: PrivateWebSocketHandler | None) -> AccountStreams | None:
         settings = self.settings
         if settings.credentials is None:
@@ -764,16 +725,15 @@ class WebSocketManager(Pipeline):
             return None
         return AccountStreams(
             venue.of_account(settings.credentials),
-            settings.account_channels,
+            settings,
             self,
-            settings.architecture,
+            self._clock,
+            self._chance,
+            self._watchdog.worked,
             handler=handler or PrivateWebSocketHandler(),
             paths=self._paths,
             adapted=self._is_adapted,
-            clock=self._clock,
             lane_type=self._lane_type,
-            high_water=settings.high_water,
-            worked=self._watchdog.worked,
         )
 
     def _require_begun(self, what: str) -> None:
