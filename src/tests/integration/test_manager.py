@@ -389,7 +389,9 @@ class TestSwitching:
     def test_a_scope_or_an_architecture_that_does_not_exist_is_refused(self, variant: Variant) -> None:
         async def main() -> None:
             async with ScriptedExchange() as at, live(variant, at) as (feed, _):
-                with pytest.raises(SettingsError, match="unknown scope"):
+                with pytest.raises(SettingsError, match="unknown scope 'mine'; known: all, public, private"):
+                    feed.switch("direct", scope="mine")
+                with pytest.raises(SettingsError, match="needs credentials"):
                     feed.switch("direct", scope="private")
                 with pytest.raises(SettingsError, match="unknown architecture"):
                     feed.switch("both")

@@ -196,7 +196,7 @@ def private(venue: Venue) -> Venue:
     private = PrivateVenue(
         codec=lambda credentials, symbols: ACCOUNT_VENUE.codec,  # type: ignore[arg-type, return-value]
         channels=channels,
-        default_channels=tuple(channels),
+        default_channels=("orders", "fills", "balances"),
         time_call=RestCall("GET", "/"),
     )
     return msgspec.structs.replace(venue, private=private)
