@@ -64,10 +64,9 @@ class Redaction(logging.Filter):
         if not self._secrets:
             self.attach()
 
-        def forget(reference: weakref.ref[Revealing]) -> None:
-            if self._secrets.get(number) is reference:
-                del self._secrets[number]
-                self._is_current = False
+        def forget(_: weakref.ref[Revealing]) -> None:
+            del self._secrets[number]
+            self._is_current = False
 
         self._secrets[number] = weakref.ref(secret, forget)
         self._is_current = False

@@ -33,8 +33,6 @@ from infrastructure.venue import (
     VenueLimits,
 )
 
-SECRET = "canary-7f3a-do-not-print"
-
 
 class AccountCodec:
     """Frames are ``{"login": ...}``, ``{"pong": 1}``, ``{"notice": "..."}`` or ``{"items": [{"kind": "order", ...}, ...]}``.

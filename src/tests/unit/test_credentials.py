@@ -102,7 +102,11 @@ class TestEnvironment:
             monkeypatch.setenv(name, value)
         assert credentials_for("gateio_spot") == canary.credentials()
 
-    @pytest.mark.parametrize("value", [None, "", " ", f"{canary.KEY} ", f"{canary.KEY}\n", f"{canary.KEY}\r\nHost: x", "ключ-ключ", "a\0b"])
+    @pytest.mark.parametrize(
+        "value",
+        [None, "", " ", f"{canary.KEY} ", f"{canary.KEY}\n", f"{canary.KEY}\r\nHost: x", "ключ-ключ", "a\0b"],
+        ids=str.split("none empty space trailing line header foreign zero"),
+    )
     @pytest.mark.parametrize("name", NAMES)
     def test_what_is_missing_or_can_be_no_key_is_named(self, name: str, value: str | None) -> None:
         given = ENVIRONMENT | {name: value} if value is not None else {other: text for other, text in ENVIRONMENT.items() if other != name}
@@ -178,6 +182,7 @@ class TestFile:
             (TABLE.replace(canary.KEY, ""), "printable text without spaces"),
             (TABLE.replace(f'"{canary.KEY}"', "5"), "printable text without spaces"),
         ],
+        ids=range(14),
     )
     def test_one_that_holds_something_else_is_refused_and_nothing_of_it_told(self, tmp_path: Path, text: str, words: str) -> None:
         path = kept(tmp_path / "keys.toml", text)
@@ -255,7 +260,11 @@ class TestConfiguration:
             "or into a file that credentials_file names"
         )
 
-    @pytest.mark.parametrize("written", [f'"{canary.SECRET}"', f'{{ key = "{canary.KEY}" }}', "5", f'["{canary.SECRET}"]'])
+    @pytest.mark.parametrize(
+        "written",
+        [f'"{canary.SECRET}"', f'{{ key = "{canary.KEY}" }}', "5", f'["{canary.SECRET}"]'],
+        ids=["text", "table", "number", "list"],
+    )
     def test_not_even_where_it_is_said_where_they_are(self, venue: Venue, written: str) -> None:
         (problem,) = problems(f"credentials = {written}")
         assert problem.startswith("line 4: gateio_spot.credentials: only 'environment' may stand here")
@@ -285,6 +294,11 @@ class TestConfiguration:
     def test_a_venue_without_private_channels_takes_none(self) -> None:
         with pytest.raises(SettingsError, match="credentials: account_venue has no private channels here"):
             ExchangeSettings(venue=ACCOUNT_VENUE, credentials=canary.credentials())
+
+    def test_a_text_in_their_place_is_not_repeated(self, venue: Venue) -> None:
+        with pytest.raises(SettingsError) as caught:
+            ExchangeSettings(venue=venue, credentials=canary.SECRET)  # type: ignore[arg-type]
+        assert str(caught.value) == "credentials: what it says is not credentials"
 
     def test_they_are_not_encoded_with_the_settings(self, venue: Venue) -> None:
         settings = exchange_settings("gateio_spot", credentials=canary.credentials())

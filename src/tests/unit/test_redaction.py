@@ -105,7 +105,9 @@ class TestRecord:
         ascii,
     ],
 )
-@pytest.mark.parametrize("text", [canary.SECRET, "quo'te\"and\\slash", "white space & sign=", "ключ-ключ", "a" * 8, "(.*)+?[x]{2}"])
+@pytest.mark.parametrize(
+    "text", [canary.SECRET, "quo'te\"and\\slash", "white space & sign=", "ключ-ключ", "a" * 8, "(.*)+?[x]{2}"], ids=range(6)
+)
 def test_a_secret_is_found_however_it_is_written(text: str, written: Callable[[str], str]) -> None:
     redaction, secret = Redaction(), Secret(text)
     redaction.add(secret)

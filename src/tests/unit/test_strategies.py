@@ -23,7 +23,7 @@ from infrastructure.networking.websocket.strategies import (
     strategy_set,
 )
 from infrastructure.venue import Venue
-from tests.harness import frames
+from tests.harness import canary, frames
 from tests.harness import private_venue as account
 from tests.harness.receivers import GATEIO
 
@@ -83,7 +83,7 @@ class TestConnection:
 
 class TestContext:
     def test_its_repr_hides_headers_parameters_and_the_query(self) -> None:
-        secret = account.SECRET
+        secret = canary.SECRET
         context = ConnectionContext(
             f"wss://venue.invalid/ws?listenKey={secret}",
             {"Authorization": secret},
