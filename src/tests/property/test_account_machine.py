@@ -43,11 +43,11 @@ from tests.harness.private_venue import ACCOUNT_VENUE
 from tests.harness.variants import VARIANTS, Variant
 
 KINDS = st.sampled_from(list(CHANNELS))
-CURRENCIES = st.sampled_from(["USDT", *SYMBOLS.values()])
 AMOUNTS = st.decimals(Decimal("0.001"), Decimal(5), places=3)
 PRICES = st.decimals(1, 100, places=2)
+DEEDS = ["place", "execute", "execute", "amend", "cancel", "transfer", "empty", "close"]
 #: So few that a run exceeds it.
-WITHHELD_LIMIT = 6
+WITHHELD_LIMIT = 12
 
 
 class Asked:
@@ -72,8 +72,8 @@ class AccountMachine(RuleBasedStateMachine):
 
     variant: Variant
 
-    @initialize(has_times=st.booleans(), is_prompt=st.booleans(), is_async=st.booleans())
-    def start(self, has_times: bool, is_prompt: bool, is_async: bool) -> None:
+    @initialize(has_times=st.booleans(), is_prompt=st.booleans(), is_async=st.booleans(), is_live=st.booleans())
+    def start(self, has_times: bool, is_prompt: bool, is_async: bool, is_live: bool) -> None:
         #: Whether an answer of REST comes after all that the streams had pushed when it was made.
         self.is_prompt = is_prompt
         self.exchange = ModelExchange(has_times=has_times)
@@ -91,6 +91,8 @@ class AccountMachine(RuleBasedStateMachine):
         self.routes = wire(self.session, self.handler, strategy_set(ACCOUNT_VENUE), None, paths, adapted=self.variant.adapted)
         route = self.routes[self.variant.architecture]
         self.lane = Lane(route, self.session, self.handler.callbacks.emit, venue=ACCOUNT_VENUE.name, clock=clock)
+        if is_live:
+            self.go_on(5, list(CHANNELS), False)
 
     def teardown(self) -> None:
         if not hasattr(self, "loop"):
@@ -136,36 +138,26 @@ class AccountMachine(RuleBasedStateMachine):
 
     # What the account's owner trades.
 
-    @rule(symbol=st.sampled_from(list(SYMBOLS)), price=PRICES, amount=AMOUNTS)
-    def place(self, symbol: str, price: Decimal, amount: Decimal) -> None:
-        self.exchange.place(symbol, price, amount)
-
-    @precondition(lambda self: self.exchange.open_orders)
-    @rule(data=st.data(), share=st.sampled_from([Decimal("0.3"), Decimal(1)]))
-    def execute(self, data: st.DataObject, share: Decimal) -> None:
-        self.exchange.execute(data.draw(st.sampled_from(self.exchange.open_orders)), share)
-
-    @precondition(lambda self: self.exchange.open_orders)
-    @rule(data=st.data(), price=PRICES)
-    def amend(self, data: st.DataObject, price: Decimal) -> None:
-        self.exchange.amend(data.draw(st.sampled_from(self.exchange.open_orders)), price)
-
-    @precondition(lambda self: self.exchange.open_orders)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        self.exchange.cancel(data.draw(st.sampled_from(self.exchange.open_orders)))
-
-    @rule(currency=CURRENCIES, change=AMOUNTS, is_emptied=st.booleans())
-    def transfer(self, currency: str, change: Decimal, is_emptied: bool) -> None:
-        if is_emptied:
-            self.exchange.empty(currency)
-        else:
-            self.exchange.transfer(currency, change)
-
-    @precondition(lambda self: self.exchange.positions)
-    @rule(data=st.data())
-    def close_position(self, data: st.DataObject) -> None:
-        self.exchange.close(data.draw(st.sampled_from(sorted(self.exchange.positions))))
+    @rule(deeds=st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 99), PRICES, AMOUNTS), min_size=1, max_size=4))
+    def trade(self, deeds: list[tuple[str, int, Decimal, Decimal]]) -> None:
+        exchange, symbols, currencies = self.exchange, list(SYMBOLS), ["USDT", *SYMBOLS.values()]
+        for deed, number, price, amount in deeds:
+            open_orders = exchange.open_orders
+            order_id = open_orders[number % len(open_orders)] if open_orders else None
+            if deed == "transfer":
+                exchange.transfer(currencies[number % 3], amount)
+            elif deed == "empty":
+                exchange.empty(currencies[number % 3])
+            elif deed == "close" and symbols[number % 2] in exchange.positions:
+                exchange.close(symbols[number % 2])
+            elif deed == "place" or order_id is None:
+                exchange.place(symbols[number % 2], price, amount)
+            elif deed == "execute":
+                exchange.execute(order_id, Decimal("0.3") if number % 3 else Decimal(1))
+            elif deed == "amend":
+                exchange.amend(order_id, price)
+            elif deed == "cancel":
+                exchange.cancel(order_id)
 
     # What becomes of the pushes.
 
@@ -179,19 +171,28 @@ class AccountMachine(RuleBasedStateMachine):
             self.push(items)
             self.pushed[kind] += items
 
-    @rule(data=st.data(), kind=KINDS)
-    def receive_again(self, data: st.DataObject, kind: str) -> None:
+    @rule()
+    def receive_everything(self) -> None:
+        for kind in CHANNELS:
+            self.receive(kind, len(self.exchange.queues[kind]))
+
+    @rule(kind=KINDS, number=st.integers(0, 99))
+    def receive_again(self, kind: str, number: int) -> None:
         pushed = self.pushed[kind]
         if not self.exchange.has_times and kind != "fill":
             pushed = pushed[-1:]  # Nothing else would tell what is old.
         if pushed:
-            self.push([data.draw(st.sampled_from(pushed))])
+            self.push([pushed[number % len(pushed)]])
 
     @precondition(lambda self: self.exchange.is_streaming)
-    @rule(kind=KINDS)
-    def receive_what_cannot_be_read(self, kind: str) -> None:
-        if self.exchange.queues[kind]:
-            self.exchange.queues[kind].popleft()
+    @rule(kind=KINDS, is_newest=st.booleans())
+    def lose(self, kind: str, is_newest: bool) -> None:
+        """The next frame cannot be read; it is the last of its channel for now if it ``is_newest``."""
+        queue = self.exchange.queues[kind]
+        if is_newest:
+            self.receive(kind, max(0, len(queue) - 1))
+        if queue:
+            queue.popleft()
         self.deliver(b"{]")
         self.forget_states()
 
@@ -206,18 +207,22 @@ class AccountMachine(RuleBasedStateMachine):
 
     # What becomes of the connection.
 
-    @rule()
-    def connect(self) -> None:
-        if not self.exchange.is_streaming:
-            self.exchange.open()
-            self.call(self.session.begin)
+    @rule(steps=st.integers(1, 5), order=st.permutations(list(CHANNELS)), forgets=st.booleans())
+    def go_on(self, steps: int, order: list[str], forgets: bool) -> None:
+        """Some steps of its owner towards a live account."""
+        for _ in range(steps):
+            if not self.exchange.is_streaming:
+                self.exchange.open()
+                self.call(self.session.begin)
+            elif self.state is AccountState.AUTHENTICATING:
+                self.deliver(private_venue.LOGIN)
+                self.call(self.session.confirm)
+            elif self.asked is not None and self.asked.is_whole:
+                self.answer()
+            elif self.session.needs_reconciliation:
+                self.ask(order, forgets)
 
     @precondition(lambda self: self.exchange.is_streaming)
-    @rule()
-    def confirm(self) -> None:
-        self.deliver(private_venue.LOGIN)
-        self.call(self.session.confirm)
-
     @rule(expires=st.booleans())
     def cut(self, expires: bool) -> None:
         self.exchange.cut()
@@ -227,18 +232,14 @@ class AccountMachine(RuleBasedStateMachine):
         self.asked = None
         self.forget_states()
 
-    @rule(kind=KINDS, forgets=st.booleans())
-    def ask(self, kind: str, forgets: bool) -> None:
-        if not self.session.needs_reconciliation:
-            return
-        if self.asked is None or (self.asked.epoch != self.session.epoch and self.asked.is_whole):
-            self.asked = Asked(self.session.epoch)
+    def ask(self, order: list[str], forgets: bool) -> None:
+        """Ask for the next two parts."""
+        asked = self.asked = self.asked or Asked(self.session.epoch)
         known = self.session.account.raw
-        self.asked.parts.setdefault(kind, self.exchange.answer(kind, known.last_fill_ns, known.orders, forgets=forgets))
-        self.asked.until.setdefault(kind, self.exchange.now)
+        for kind in [kind for kind in order if kind not in asked.parts][:2]:
+            asked.parts[kind] = self.exchange.answer(kind, known.last_fill_ns, known.orders, forgets=forgets)
+            asked.until[kind] = self.exchange.now
 
-    @precondition(lambda self: self.asked is not None and self.asked.is_whole)
-    @rule()
     def answer(self) -> None:
         asked, self.asked = self.asked, None
         assert asked is not None
@@ -304,15 +305,11 @@ class AccountMachine(RuleBasedStateMachine):
 
     def finish(self) -> None:
         """Connect, reconcile, hear everything: the account is the exchange's, and so is what was told of it."""
+        self.go_on(1, list(CHANNELS), False)
         self.cut(False)
-        self.connect()
-        self.confirm()
-        for kind in CHANNELS:
-            self.ask(kind, False)
-        self.answer()
+        self.go_on(5, list(CHANNELS), False)
         assert self.session.account.is_live
-        for kind in CHANNELS:
-            self.receive(kind, len(self.exchange.queues[kind]))
+        self.receive_everything()
         self.assert_equal()
         self.both_accounts_are_balanced()
         self.no_fill_is_told_twice_and_no_order_goes_back()
@@ -358,4 +355,4 @@ TestDirectAdapted = DirectAdaptedMachine.TestCase
 TestStrategy = StrategyMachine.TestCase
 TestStrategyAdapted = StrategyAdaptedMachine.TestCase
 for _case in (TestDirect, TestDirectAdapted, TestStrategy, TestStrategyAdapted):
-    _case.settings = effort(60)
+    _case.settings = effort(60, steps=40)

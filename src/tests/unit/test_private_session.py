@@ -467,6 +467,21 @@ class TestLoss:
             assert desk.state is LIVE
             desk.session.disconnect()
 
+    def test_an_overflow_is_told_again_when_a_live_account_has_to_be_reconciled_once_more(self, desk: Desk) -> None:
+        desk.agreed()
+        for _ in range(2):
+            events = [event for number in range(WITHHELD_LIMIT + 1) for event in desk.session.apply([fill(number)])]
+            assert gaps(events) == [(FILLS, None, GapReason.OVERFLOW)]
+            desk.reconcile()
+            desk.session.reject(None)
+
+    def test_a_gap_ends_when_the_account_is_live(self, desk: Desk) -> None:
+        desk.live(ORDERS)
+        desk.session.silence(ORDERS, ALL, "no message")
+        desk.session.reject(None)
+        desk.reconcile()
+        assert gaps(desk.session.disconnect()) == [(ORDERS, None, DISCONNECTED)]
+
 
 class TestStreams:
     def test_a_channel_is_one_stream_for_the_whole_account(self) -> None:
