@@ -17,6 +17,10 @@ class RestCall(msgspec.Struct, frozen=True):
     query: tuple[tuple[str, str], ...] = ()
     body: str = ""
 
+    def __repr__(self) -> str:
+        # Its query may hold a listen key.
+        return f"<RestCall {self.method} {self.path}>"
+
 
 class SignedCall(msgspec.Struct, frozen=True):
     """The same as it is sent: ``query`` is the text after the question mark, byte by byte as it was signed.

@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 from infrastructure.account import Account
-from infrastructure.credentials import Credentials, Secret
 from infrastructure.events import AccountState, AccountStateChange, ErrorEvent, Fill, Gap, OrderUpdate
 from infrastructure.exchanges import venue_named
 from infrastructure.networking.websocket.account_streams import AccountStreams
 from infrastructure.networking.websocket.handlers import PrivateWebSocketHandler
 from infrastructure.networking.websocket.settings import ExchangeSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
+from tests.harness import canary
 from tests.harness.played import PlayedExchange
 from tests.harness.variants import Variant
 from tests.harness.virtual_loop import VirtualLoop
@@ -22,7 +22,6 @@ from tests.harness.virtual_loop import VirtualLoop
 BTC, ETH = "BTC/USDT", "ETH/USDT"
 #: What is traded, by venue.
 TRADED = {"gateio_spot": (BTC, ETH), "mexc_spot": (BTC, ETH), "gateio_futures": ("BTC/USDT:USDT", "ETH/USDT:USDT")}
-CREDENTIALS = Credentials(Secret("key"), Secret("secret"))
 
 
 class Told:
@@ -122,7 +121,7 @@ async def scene(
     manager = WebSocketManager(
         ExchangeSettings(
             venue=venue_named(venue),
-            credentials=CREDENTIALS,
+            credentials=canary.credentials(),
             architecture=variant.architecture,
             websocket_url="ws://localhost/played",
             rest_url="http://localhost",

@@ -17,6 +17,7 @@ from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.exchange import Client, Exchange, Message, Request
 from infrastructure.simulator.faults import FAULTS, Faults
 from infrastructure.simulator.market import Event
+from tests.harness import canary
 
 #: On the way to the exchange, and back.
 LATENCY_S = 0.005
@@ -45,7 +46,7 @@ class PlayedExchange:
         symbols = tuple(symbols)
         targets = (*exchange_type.channels, *exchange_type.private_channels, *symbols)
         self.faults = Faults(targets, seed, tuple(FAULTS), exchange_type.meaningless)
-        self.exchange: Exchange = exchange_type(symbols, seed, self.faults)
+        self.exchange: Exchange = exchange_type(symbols, seed, self.faults, canary.KEY, canary.SECRET)
         self.lines: list[Line] = []
         #: Of every connection that ever was: its address.
         self.urls: list[str] = []

@@ -10,6 +10,7 @@ import pytest
 from infrastructure.errors import AuthenticationFailed, RequestFailed
 from infrastructure.events import AccountState, AccountStateChange, BalanceUpdate, Fill, GapReason, OrderUpdate, PositionUpdate
 from infrastructure.networking.websocket.connection import Phase
+from tests.harness import canary
 from tests.harness.account_scene import TRADED, Scene, scene
 from tests.harness.effort import is_soak
 from tests.harness.variants import VARIANTS, Variant
@@ -312,6 +313,34 @@ class TestAccess:
                 at.assert_right()
                 assert "reconcile" in at.told.errors and failures == 0
 
+        run(main())
+
+
+@EVERY_VENUE
+def test_k7_no_secret_shows_in_what_is_told_logged_counted_or_printed(venue: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with scene(venue, VARIANTS[0], channels=("trade",)) as at:
+            shown: list[object] = [at.manager, at.private, *at.manager.every_shard, at.manager.settings]
+            of_keys = ("keys-refused", "renewal-refused") if venue == "mexc_spot" else ()
+            for fault in (*of_keys, "cut-login=1", "wrong-signature"):
+                await busy(at)
+                at.exchange.faults.set(fault)
+                shown += [shard.connection for shard in at.manager.every_shard]
+                at.exchange.cut(at.exchange.private_line)
+                await at.until(lambda: at.account.state is not AccountState.LIVE)
+                await asyncio.sleep(90)
+                if fault != "wrong-signature":
+                    at.exchange.faults.clear()
+                    await at.is_live()
+            shown += [*at.told.events, at.manager.accounting, at.manager.metrics(), at.manager.get_performance_metrics()]
+            shown += [*at.manager.dead_letters, *vars(at.private).values(), *vars(at.manager).values()]
+            keys = {url.partition("listenKey=")[2] for url in at.exchange.urls} - {""}
+            assert bool(keys) is (venue == "mexc_spot")
+            text = "".join(map(repr, shown)) + caplog.text
+            assert not [key for key in (canary.KEY, canary.SECRET, *keys) if key in text]
+            canary.assert_hidden(*shown)
+
+    with caplog.at_level(1):
         run(main())
 
 
