@@ -36,7 +36,7 @@ soak: setup ## the long forms: every interleaving of a lane to 8 steps, 10,000 s
 	cd src && ../$(BIN)/python -m tests.harness.soak $(ARGS)
 	TICKRAIL_SOAK=1 $(BIN)/pytest src/tests/property src/tests/fuzz src/tests/integration/test_shards.py
 
-soak-live: setup ## real sockets: 1,050 switches a minute with cuts and holes, of one venue and of all; 500 reconnects
+soak-live: setup ## real sockets: 1,050 switches a minute with cuts and holes, of one venue and of all; connections replaced; 500 reconnects
 	cd src && ../$(BIN)/python -m tests.harness.live_soak $(ARGS)
 	TICKRAIL_SOAK=1 $(BIN)/pytest src/tests/integration/test_manager_load.py
 

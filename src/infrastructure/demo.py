@@ -18,7 +18,7 @@ from infrastructure.injected import LANES, Inject
 from infrastructure.limits import Limiter
 from infrastructure.metrics import FrameAccounting
 from infrastructure.networking.websocket.lane import Lane
-from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings
+from infrastructure.networking.websocket.settings import ExchangeSettings, ReconnectSettings, RotationSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.launch import SideChannel, level_floats, simulated_exchange
@@ -60,6 +60,7 @@ class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
     architecture: Architecture = Architecture.STRATEGY
     adapted: bool = False
     reconnect: ReconnectSettings = msgspec.field(default_factory=ReconnectSettings)
+    rotation: RotationSettings = msgspec.field(default_factory=RotationSettings)
 
 
 class BookCounts(msgspec.Struct):
@@ -197,6 +198,7 @@ class VenueRun:
             websocket_url=exchange.logged_url(LOG_NAME),
             rest_url=exchange.rest_url,
             reconnect=self._settings.reconnect,
+            rotation=self._settings.rotation,
         )
         return open_feed(
             settings,

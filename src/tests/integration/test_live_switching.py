@@ -7,7 +7,7 @@ from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
 from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.exchange import PAIRS
-from tests.harness.live_soak import FAULTS, ApplyRun, switching
+from tests.harness.live_soak import FAULTS, ApplyRun, rotating, switching
 from tests.harness.variants import Variant
 
 SECONDS = 2.5
@@ -54,6 +54,18 @@ def test_nothing_is_lost_doubled_or_reordered_at_any_venue_and_every_book_is_rig
     for name, figures in summary.venues.items():
         assert figures.accounting.received > RATE / len(DEMO_VENUES) * SECONDS / 4, name
         assert (figures.gaps_repaired > 0) == (faults != WHOLE), name
+
+
+@pytest.mark.parametrize("start", [OWN, ADAPTED, DIRECT, DIRECT_ADAPTED], ids=str)
+def test_connections_are_replaced_under_load_and_nothing_is_lost_or_told_twice(start: Variant) -> None:
+    summary, runs = rotating(DEMO_VENUES, 2 * SECONDS, RATE, 0.1, architecture=start.architecture, adapted=start.adapted)
+    assert summary.is_clean, summary.findings
+    assert [run.venue.name for run in runs] == list(DEMO_VENUES)
+    for run in runs:
+        figures = summary.venues[run.venue.name]
+        assert len(run.receipts) >= figures.connections and run.troubles == []
+        assert all(receipt.lost is None for receipt in run.receipts)
+        assert figures.accounting.shed_by_reason == {"overlap": run.overlap} and run.overlap > 0
 
 
 def test_a_venue_switches_all_its_connections_in_the_middle_of_their_frames() -> None:

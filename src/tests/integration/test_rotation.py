@@ -35,6 +35,8 @@ CUT = Loss(LossCause.CUT)
 OVERLAP_S = 0.5
 URLS = {"websocket_url": "wss://venue.invalid/ws", "rest_url": "https://venue.invalid"}
 DAY_S = 86_400.0
+#: Of a market that trades every 20 seconds: nobody looks after its streams every second, and silence is usual.
+SLOW: Mapping[str, Any] = {"round_s": 20.0, "freshness": {"tick_s": 60.0, "silent_s": 600.0}}
 
 #: By channel: what a round of the market brings of it.
 ROUND: Mapping[str, Callable[[int, str], bytes]] = {
@@ -651,7 +653,7 @@ class TestBeforeTheEnd:
     def test_n16_in_48_hours_with_a_cut_after_24_nothing_is_lost_or_told_twice(self, variant: Variant) -> None:
         async def main() -> None:
             limits = {"connection_life_s": DAY_S}
-            async with trading(variant, limits=limits, round_s=20.0, rotation={"overlap_s": 60.0, "timeout_s": 600.0}) as scene:
+            async with trading(variant, limits=limits, rotation={"overlap_s": 60.0, "timeout_s": 600.0}, **SLOW) as scene:
                 feed, at, _ = scene
                 at.life_s = DAY_S
                 asyncio.get_running_loop().call_at(DAY_S, at.transports[0].lose, CUT)
@@ -664,7 +666,7 @@ class TestBeforeTheEnd:
 
     def test_without_it_the_cut_is_a_gap(self) -> None:
         async def main() -> None:
-            async with trading(Variant(Architecture.DIRECT, False), round_s=20.0) as scene:
+            async with trading(Variant(Architecture.DIRECT, False), **SLOW) as scene:
                 asyncio.get_running_loop().call_at(DAY_S, scene.at.transports[0].lose, CUT)
                 await asyncio.sleep(2 * DAY_S)
                 assert len(scene.seen.gaps) == 3
@@ -675,7 +677,7 @@ class TestBeforeTheEnd:
         async def main() -> None:
             limits = {"connection_life_s": DAY_S, "subscriptions_per_connection": 1}
             symbols = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "DOGE/USDT", "LTC/USDT")
-            opening = trading(Variant(Architecture.DIRECT, False), symbols=symbols, channels=(TRADES,), round_s=20.0, limits=limits)
+            opening = trading(Variant(Architecture.DIRECT, False), symbols=symbols, channels=(TRADES,), limits=limits, **SLOW)
             async with opening as scene:
                 await asyncio.sleep(DAY_S)
                 opened_s = [attempt.at_s for attempt in scene.at.attempts[6:]]
@@ -687,7 +689,7 @@ class TestBeforeTheEnd:
 
     def test_what_fails_is_told_and_tried_again_before_the_end(self, variant: Variant) -> None:
         async def main() -> None:
-            async with trading(variant, limits={"connection_life_s": DAY_S}, round_s=20.0, rotation={"overlap_s": 5.0}) as scene:
+            async with trading(variant, limits={"connection_life_s": DAY_S}, rotation={"overlap_s": 5.0}, **SLOW) as scene:
                 feed, at, seen = scene
                 asyncio.get_running_loop().call_at(DAY_S, at.transports[0].lose, CUT)
                 at.refuse(*[ConnectFailed("wss://venue.invalid/ws", "down")] * 3)

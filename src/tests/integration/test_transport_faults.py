@@ -284,6 +284,68 @@ class TestTraffic:
         run_on(loop, main())
 
 
+class TestRoundTrip:
+    @LOOP
+    @TLS
+    def test_it_is_over_when_everything_sent_before_the_answer_has_been_read(self, loop: str, way: dict[str, Any]) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.accept()
+            for number in range(2):
+                asked = await peer.frame()
+                assert asked.opcode == PING
+                await peer.send(text(b"%d" % number), frame(PONG, b"nobody asked"), text(b"more"), frame(PONG, asked.payload))
+            await peer.gone()
+
+        async def main() -> None:
+            async with joined(script, **way) as line:
+                for number in range(2):
+                    line.messages.clear()
+                    assert await line.transport.round_trip()
+                    assert line.messages == [b"%d" % number, b"more"]
+                await line.transport.close()
+                assert not await line.transport.round_trip()
+
+        run_on(loop, main())
+
+    def test_an_end_without_an_answer_is_no_round_trip(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.accept()
+            await peer.frame()
+            peer.reset()
+
+        async def main() -> None:
+            async with joined(script) as line:
+                assert not await line.transport.round_trip()
+
+        run_on("jumping", main())
+
+    def test_whoever_waits_no_longer_leaves_nothing_behind(self) -> None:
+        async def main() -> None:
+            async with joined(sending()) as line:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await line.transport.round_trip()
+                await line.transport.close()
+
+        run_on("jumping", main())
+
+    def test_an_answer_to_the_latest_of_several_pings_is_one_to_those_before(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.accept()
+            pings = [await peer.frame() for _ in range(3)]  # The last is that of the watch, 10 s later.
+            await peer.send(frame(PONG, pings[-1].payload))
+            await peer.gone()
+
+        async def main() -> None:
+            async with joined(script, **limits()) as line:
+                begun = asyncio.get_running_loop().time()
+                assert all(await asyncio.gather(line.transport.round_trip(), line.transport.round_trip()))
+                assert asyncio.get_running_loop().time() - begun > 9.9
+                await line.transport.close()
+
+        run_on("jumping", main())
+
+
 class TestTheEnd:
     @LOOP
     @TLS

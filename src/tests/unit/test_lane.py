@@ -860,3 +860,164 @@ class TestAccounts:
 
 async def _awaited(marker: Awaitable[object]) -> object:
     return await marker
+
+
+def is_ticker(raw: bytes | str) -> bool:
+    """What stands for the frames that need not wait."""
+    return b"spot.tickers" in (raw if isinstance(raw, bytes) else raw.encode())
+
+
+class TestHeld:
+    """A lane that takes over from another: held, released, settled; and one that another has taken over from: retired."""
+
+    def test_frames_wait_but_for_those_that_need_not_and_calls(self, variant: Variant) -> None:
+        async def run() -> None:
+            seen = frames.Seen()
+            feed = variant.feed(**seen.callbacks)
+            (lane,) = feed._lanes
+            lane.hold(is_ticker)
+            deliver(feed, 1, 2)
+            feed.deliver(frames.ticker())
+            called: list[int] = []
+            await lane.call("called", lambda: called.append(len(seen.events)) or ())  # type: ignore[func-returns-value]
+            assert [type(event).__name__ for event in seen.events] == ["Ticker"] and called == [1]
+            assert feed.accounting.frames.in_flight == 2 and lane.lag_ns == 0
+            assert_accounts(feed)
+            lane.release()
+            deliver(feed, 3)
+            await drained(feed)
+            assert [trade.trade_id for trade in seen.of(Trade)] == ["1", "2", "3"]
+            assert feed.accounting.frames.shed == 0
+
+        asyncio.run(run())
+
+    def test_a_switch_and_a_drain_wait_behind_what_waits(self) -> None:
+        async def run() -> None:
+            notes = Notes()
+            feed = notes.feed(DIRECT)
+            (lane,) = feed._lanes
+            lane.hold(is_ticker)
+            deliver(feed, 1)
+            switch, drain = feed.switch(STRATEGY), feed.drain()
+            withdrawn = feed.switch(DIRECT)
+            deliver(feed, 2)
+            await rest(3)
+            assert not switch.is_done and not drain.is_done and withdrawn.withdraw()
+            lane.release()
+            receipt = await switch
+            await drain
+            await drained(feed)
+            assert notes.trades == [(DIRECT, 1), (STRATEGY, 2)]
+            assert receipt is not None and (receipt.after_frame, receipt.backlog) == (1, 1)
+
+        asyncio.run(run())
+
+    def test_reading_pauses_at_a_higher_mark_while_it_is_held(self) -> None:
+        async def run() -> None:
+            done: list[str] = []
+            feed = Notes().feed(DIRECT, high_water=4, pause=lambda: done.append("pause"), resume=lambda: done.append("resume"))
+            (lane,) = feed._lanes
+            lane.hold(is_ticker)
+            deliver(feed, *range(1, 31))
+            feed.deliver(frames.ticker())
+            await rest(5)
+            assert done == []
+            deliver(feed, 31, 32)
+            feed.deliver(frames.ticker())
+            await rest(5)
+            assert done == ["pause"] and feed.accounting.frames.in_flight == 32
+            lane.release()
+            await drained(feed)
+            assert done == ["pause", "resume"]
+
+        asyncio.run(run())
+
+    def test_a_retired_lane_sheds_what_waits_and_what_comes_and_reaches_its_markers(self, variant: Variant) -> None:
+        async def run() -> None:
+            seen = frames.Seen()
+            feed = variant.feed(**seen.callbacks)
+            (lane,) = feed._lanes
+            lane.hold(is_ticker)
+            deliver(feed, 1, 2)
+            switch = feed.switch(variant.architecture.other)
+            lane.retire("overlap")
+            deliver(feed, 3)
+            feed.deliver(frames.ticker())
+            await switch
+            await drained(feed)
+            assert seen.events == [] and feed.accounting.frames.shed_by_reason == {"overlap": 4}
+            assert "retired" in repr(lane)
+
+        asyncio.run(run())
+
+    def test_a_lane_that_is_retired_in_a_call_has_handled_what_came_before_it(self, variant: Variant) -> None:
+        async def run() -> None:
+            seen = frames.Seen()
+            feed = variant.feed(**seen.async_callbacks)
+            (lane,) = feed._lanes
+            deliver(feed, 1, 2)
+
+            def retire() -> tuple[()]:
+                lane.retire("overlap")
+                return ()
+
+            retired = lane.call("retire", retire)
+            deliver(feed, 3, 4)
+            await retired
+            await drained(feed)
+            assert [trade.trade_id for trade in seen.of(Trade)] == ["1", "2"]
+            assert feed.accounting.frames.shed_by_reason == {"overlap": 2}
+
+        asyncio.run(run())
+
+    def test_a_frame_whose_data_was_all_told_before_is_shed_until_the_overlap_is_over(self, variant: Variant) -> None:
+        async def run() -> None:
+            seen = frames.Seen()
+            feed = variant.feed(**seen.callbacks)
+            (lane,) = feed._lanes
+            session = feed._session
+            session.begin_overlap(lane)
+            deliver(feed, 1, 2)
+            await drained(feed)
+            session.take_over(lane, None)
+            lane.release(session.overlap)
+            deliver(feed, 1, 2, 3)
+            feed.deliver(frames.acknowledgement())
+            await drained(feed)
+            assert [trade.trade_id for trade in seen.of(Trade)] == ["1", "2", "3"]
+            counts = feed.accounting.frames
+            assert counts.shed_by_reason == {"overlap": 2} and counts.delivered + counts.control == 4
+            session.end_overlap()
+            lane.settle()
+            deliver(feed, 3, 4)
+            await drained(feed)
+            # A trade is known again for a while, as after a cut; its frame is no overlap.
+            assert [trade.trade_id for trade in seen.of(Trade)] == ["1", "2", "3", "4"]
+            assert feed.accounting.frames.shed_by_reason == {"overlap": 2} and session.replayed == 1
+
+        asyncio.run(run())
+
+    def test_an_abort_sheds_what_is_held(self) -> None:
+        async def run() -> None:
+            feed = Notes().feed(DIRECT)
+            (lane,) = feed._lanes
+            lane.hold(is_ticker)
+            deliver(feed, 1, 2)
+            await lane.abort()
+            assert feed.accounting.frames.shed_by_reason == {"closed": 2}
+
+        asyncio.run(run())
+
+    def test_the_session_knows_whose_frame_it_is_after_another_lane_was_at_work(self) -> None:
+        async def run() -> None:
+            sources: list[object] = []
+            feed = Notes(rests=2).feed(STRATEGY, worked=lambda ns: None, callbacks={"on_trade": lambda _: sources.append(state.source)})
+            (lane,) = feed._lanes
+            state = feed._session
+            deliver(feed, 1)
+            await rest(1)
+            state.source = "another lane"
+            await drained(feed)
+            assert sources == [lane]
+
+        asyncio.run(run())

@@ -453,7 +453,7 @@ class Lane:
             self._task = None
         if any(isinstance(item, Marker) and item.is_awaited for item in self._fifo):
             self.wake()
-        else:
+        elif not self._held:
             self._resume_reading()  # Or there would be no next frame.
 
     async def _step(self, item: _Frame | _Fallback | Marker) -> None:
