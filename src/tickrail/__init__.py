@@ -3,6 +3,7 @@
 from infrastructure.account import Account
 from infrastructure.book import OrderBook
 from infrastructure.config import exchange_settings, read_config
+from infrastructure.credentials import Credentials, Secret, credentials_for, credentials_from_file
 from infrastructure.errors import (
     AccountNotLive,
     AuthenticationFailed,
@@ -103,6 +104,7 @@ __all__ = [
     "ConnectionContext",
     "ConnectionState",
     "ConnectionStrategy",
+    "Credentials",
     "DecodeError",
     "ErrorEvent",
     "ExchangeSettings",
@@ -140,6 +142,7 @@ __all__ = [
     "RotationSettings",
     "SecurityFailed",
     "SettingsError",
+    "Secret",
     "Side",
     "SimulatorFailed",
     "StrategyPatternAdapter",
@@ -158,6 +161,8 @@ __all__ = [
     "WebSocketHandlerAdapter",
     "WebSocketManager",
     "WebSocketStrategySet",
+    "credentials_for",
+    "credentials_from_file",
     "exchange_settings",
     "offline_feed",
     "open_feed",
