@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from infrastructure.account import Account
-from infrastructure.events import AccountState, AccountStateChange, ErrorEvent, Fill, Gap, OrderUpdate
+from infrastructure.events import AccountState, AccountStateChange, ErrorEvent, Fill, Gap, OrderStatus, OrderUpdate
 from infrastructure.exchanges import venue_named
 from infrastructure.networking.websocket.account_streams import AccountStreams
 from infrastructure.networking.websocket.handlers import PrivateWebSocketHandler
@@ -105,6 +105,7 @@ class Scene:
         assert_same_account(state, self.account)
         assert_every_fill_once(state, self.told)
         assert_orders_go_forward(self.told.of(OrderUpdate))
+        assert_orders_end_as_they_did(state, self.told.of(OrderUpdate))
         accounting = self.manager.accounting
         assert accounting.is_balanced, accounting
 
@@ -170,6 +171,16 @@ def assert_orders_go_forward(updates: Sequence[OrderUpdate]) -> None:
         before = last.get(update.order_id)
         assert before is None or (not before.status.is_final and update.filled >= before.filled), (before, update)
         last[update.order_id] = update
+
+
+def assert_orders_end_as_they_did(state: dict[str, Any], updates: Sequence[OrderUpdate]) -> None:
+    """The last word on each order is the exchange's: how it ended, if it did, and how much of it was filled."""
+    endings = {"open": OrderStatus.OPEN, "filled": OrderStatus.FILLED}
+    theirs = {
+        order["order_id"]: (endings.get(order["ending"], OrderStatus.CANCELED), Decimal(order["filled"])) for order in state["orders"]
+    }
+    for order_id, (status, filled) in {_plain(update.order_id): (update.status, update.filled) for update in updates}.items():
+        assert (status, filled) == theirs[order_id], order_id
 
 
 def _plain(native_id: str) -> str:

@@ -3,13 +3,15 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from infrastructure.credentials import Secret
 from infrastructure.errors import AuthenticationFailed, RequestFailed
 from infrastructure.events import AccountState, AccountStateChange, BalanceUpdate, Fill, GapReason, OrderUpdate, PositionUpdate
 from infrastructure.networking.websocket.connection import Phase
+from infrastructure.venue import PrivateCodec
 from tests.harness import canary
 from tests.harness.account_scene import TRADED, Scene, scene
 from tests.harness.effort import is_soak
@@ -100,6 +102,30 @@ class TestTruth:
                 await at.is_settled()
                 at.assert_right()
                 assert len(data(at)) > told
+
+        run(main())
+
+    def test_a_doubt_while_rest_is_being_asked_has_it_asked_again(self, venue: str, variant: Variant) -> None:
+        async def main() -> None:
+            async with scene(venue, variant) as at:
+                await busy(at)
+                await at.is_settled()
+                line, asked = at.exchange.lines[-1], at.exchange.send
+
+                async def late(sign: Callable[[], Any]) -> bytes:
+                    answer = await asked(sign)
+                    await asyncio.sleep(1)
+                    return answer
+
+                at.exchange.send = late  # type: ignore[method-assign]  # REST takes its time
+                line.transport.deliver(b'{"nonsense')
+                await asyncio.sleep(0.5)  # It has answered, and the answer is on its way.
+                at.exchange.faults.set("quiet-private")
+                await busy(at)
+                at.exchange.faults.clear()
+                line.transport.deliver(b'{"nonsense')  # So much for what happened meanwhile.
+                await at.is_settled()
+                at.assert_right()
 
         run(main())
 
@@ -257,6 +283,8 @@ class TestAccess:
                 await busy(at)
                 await at.is_settled()
                 assert len(at.exchange.urls) == 4
+                # None of the three that were cut had been agreed to.
+                assert at.told.states == [AccountState.AUTHENTICATING, AccountState.OFFLINE] * 3 + LIVE
                 state = AccountState.OFFLINE
                 for event in at.told.events:
                     if isinstance(event, AccountStateChange):
@@ -333,6 +361,11 @@ def test_k7_no_secret_shows_in_what_is_told_logged_counted_or_printed(venue: str
                     at.exchange.faults.clear()
                     await at.is_live()
             shown += [*at.told.events, at.manager.accounting, at.manager.metrics(), at.manager.get_performance_metrics()]
+            private, codec = at.private.venue.private, at.private.venue.codec
+            assert private is not None
+            if private.listen_keys is not None:
+                shown.append(private.listen_keys.renew(Secret(canary.LISTEN_KEY)))
+            shown.append(cast(PrivateCodec, codec).signed(private.time_call, at.exchange.now_ms))
             shown += [*at.manager.dead_letters, *vars(at.private).values(), *vars(at.manager).values()]
             keys = {url.partition("listenKey=")[2] for url in at.exchange.urls} - {""}
             assert bool(keys) is (venue == "mexc_spot")

@@ -205,8 +205,6 @@ class PrivateShard(Shard):
             self._reconciler.verified(asked_ms)
             return
         self.report("mute", f"the venue knows of {len(missed)} fills that its stream has not brought")
-        if self._key is not None:
-            self._key.drop()  # A key that lapsed in silence looks like this.
         if self.connection is not None:
             self.connection.abort(LossCause.SILENT)
 

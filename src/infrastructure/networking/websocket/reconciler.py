@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 
-import msgspec
-
 from infrastructure.account import AccountSnapshot
 from infrastructure.account_api import AccountCall, Part
 from infrastructure.errors import DecodeError, RequestFailed
-from infrastructure.events import BalanceUpdate, Fill, OrderStatus, OrderUpdate, PositionUpdate
+from infrastructure.events import BalanceUpdate, Fill, OrderUpdate, PositionUpdate
 from infrastructure.networking.websocket.access import Access
 from infrastructure.private_session import PrivateSession
 from infrastructure.venue import PrivateCodec
 
 #: Fills are asked for from so long before all were known: clocks differ, and a venue's list may lag behind its stream.
 MARGIN_MS = 60_000
-#: The native status of an order that was open, and of which the venue has no more to say.
-FORGOTTEN = "not known any more"
+#: Statuses by which a venue says that it does not know an order: some forget those that ended without a fill.
+NOT_THERE = (400, 404)
 #: Requests for single orders that are under way at once.
 AT_ONCE = 4
 
@@ -75,7 +73,8 @@ class Reconciler:
         gone = [order for order in account.orders.values() if (order.symbol, order.order_id) not in orders]
         for start in range(0, len(gone), AT_ONCE):
             for order in await asyncio.gather(*(self._ended(order) for order in gone[start : start + AT_ONCE])):
-                orders[order.symbol, order.order_id] = order
+                if order is not None:
+                    orders[order.symbol, order.order_id] = order
         parts = {call.part for call in calls}
         return AccountSnapshot(
             orders=tuple(orders.values()),
@@ -109,17 +108,15 @@ class Reconciler:
             call = answer.following
         return found
 
-    async def _ended(self, order: OrderUpdate) -> OrderUpdate:
-        """What became of an order that was open and is not in the list any more."""
+    async def _ended(self, order: OrderUpdate) -> OrderUpdate | None:
+        """What became of an order that was open and is not in the list any more; None where the venue knows no more of it."""
         try:
-            for event in await self._pages(self._codec.order_call(order.symbol, order.order_id)):
-                if isinstance(event, OrderUpdate) and event.order_id == order.order_id:
-                    return event
+            answer = await self._pages(self._codec.order_call(order.symbol, order.order_id))
         except RequestFailed as error:
-            if error.status not in (400, 404):
+            if error.status not in NOT_THERE:
                 raise
-        # Venues forget orders that ended without a fill.
-        return msgspec.structs.replace(order, status=OrderStatus.CANCELED, native_status=FORGOTTEN, exchange_ns=None)
+            answer = ()
+        return next((event for event in answer if isinstance(event, OrderUpdate) and event.order_id == order.order_id), None)
 
 
 def _fills(found: Sequence[_Found]) -> tuple[Fill, ...]:
