@@ -121,7 +121,7 @@ class TestTruth:
                 line.transport.deliver(b'{"nonsense')
                 await asyncio.sleep(0.5)  # It has answered, and the answer is on its way.
                 at.exchange.faults.set("quiet-private")
-                await busy(at)
+                at.exchange.trade(40)
                 at.exchange.faults.clear()
                 line.transport.deliver(b'{"nonsense')  # So much for what happened meanwhile.
                 await at.is_settled()
