@@ -1,4 +1,4 @@
-"""A stretch of what a simulated exchange sends the owner of an account, the same for whoever reads it, and how a feed without a socket does.
+"""A stretch of what a simulated exchange sends the owner of an account, the same for whoever reads it, and a feed that does.
 
 The exchange is asked with the requests of the venue's own codec, and checks every signature. Every stretch has a place where the connection
 is cut while the account goes on, everything is subscribed anew, and REST is asked what was missed while frames come already.
@@ -292,8 +292,8 @@ async def read(made: AccountStretch, venue: str, variant: Variant, switch_every:
     assert feed.switches == ((frames - 1) // switch_every if switch_every else 0)
     account = feed.private.account
     assert account.state is AccountState.LIVE
-    for kind in {feed.venue.channels[channel] for channel in made.channels}:
-        _CHECKS.get(kind, lambda state, account: None)(made.state, account)
+    for kind in {feed.venue.channels[channel] for channel in made.channels} & _CHECKS.keys():
+        _CHECKS[kind](made.state, account)
     return _outcome(feed, account, digest)
 
 
@@ -310,7 +310,7 @@ def _outcome(feed: AccountFeed, account: Account, digest: EventDigest) -> Accoun
     return AccountOutcome(
         digest.counts,
         digest.sha256,
-        tuple(map(canonical, known)),
+        tuple(canonical(event) for event in known),
         (frames.received, frames.delivered, frames.control, frames.rejected, frames.shed, frames.in_flight),
         repr(feed.accounting.events),
     )

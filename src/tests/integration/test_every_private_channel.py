@@ -1,4 +1,4 @@
-"""Every private channel of every venue, from its simulated exchange: the same frames give the same events and the same account on every way."""
+"""Every private channel of every venue, from its simulated exchange: the same frames, the same events, the same account."""
 
 import asyncio
 from functools import cache
@@ -7,7 +7,6 @@ import pytest
 
 from infrastructure.events import MessageType
 from infrastructure.exchanges import VENUES
-from tests.harness.account_scene import assert_same_account
 from tests.harness.account_stretch import EVERY_CHANNEL, AccountOutcome, account_stretch, read
 from tests.harness.variants import VARIANTS, Variant
 
