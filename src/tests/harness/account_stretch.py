@@ -22,6 +22,7 @@ from infrastructure.networking.websocket.pipeline import Pipeline
 from infrastructure.networking.websocket.reconciler import Reconciler
 from infrastructure.networking.websocket.strategies import strategy_set
 from infrastructure.private_session import PrivateSession
+from infrastructure.session import Emission
 from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.accounts import DELEVERAGING, LIQUIDATION
 from infrastructure.simulator.exchange import Client, Exchange, Message, Request
@@ -306,7 +307,7 @@ _CHECKS: Mapping[MessageType, Callable[[dict[str, Any], Account], None]] = {
 
 def _outcome(feed: AccountFeed, account: Account, digest: EventDigest) -> AccountOutcome:
     frames = feed.accounting.frames
-    known = (*account.orders.values(), *account.balances.values(), *account.positions.values(), *account.fills)
+    known: tuple[Emission, ...] = (*account.orders.values(), *account.balances.values(), *account.positions.values(), *account.fills)
     return AccountOutcome(
         digest.counts,
         digest.sha256,
