@@ -146,14 +146,29 @@ async def scene(
 
 def assert_same_account(state: dict[str, Any], account: Account) -> None:
     """Balances, positions and open orders are those that the exchange shows, to the last digit."""
+    assert_same_balances(state, account)
+    assert_same_positions(state, account)
+    assert_same_orders(state, account)
+
+
+def assert_same_balances(state: dict[str, Any], account: Account) -> None:
+    """Balances are those that the exchange shows."""
     for currency, its in state["balances"].items():
         known = account.balances.get(currency)
         total = Decimal(0) if known is None else known.total
         assert total == Decimal(its["total"]), (currency, known, its)
         if known is not None and known.available is not None and known.frozen is not None:
             assert (known.available, known.frozen) == (Decimal(its["available"]), Decimal(its["frozen"])), (currency, known, its)
+
+
+def assert_same_positions(state: dict[str, Any], account: Account) -> None:
+    """Positions are those that the exchange shows."""
     sizes = {symbol: Decimal(its["size"]) for symbol, its in state["positions"].items() if Decimal(its["size"])}
     assert {symbol: position.amount for (symbol, _), position in account.positions.items()} == sizes
+
+
+def assert_same_orders(state: dict[str, Any], account: Account) -> None:
+    """Open orders are those that the exchange shows, and as far filled."""
     open_orders = {order["order_id"]: Decimal(order["filled"]) for order in state["orders"] if order["ending"] == "open"}
     assert {_plain(order_id): order.filled for order_id, order in account.orders.items()} == open_orders
 

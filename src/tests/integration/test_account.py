@@ -10,6 +10,7 @@ import pytest
 from infrastructure.credentials import Secret
 from infrastructure.errors import AuthenticationFailed, RequestFailed
 from infrastructure.events import AccountState, AccountStateChange, BalanceUpdate, Fill, GapReason, OrderUpdate, PositionUpdate
+from infrastructure.exchanges import VENUES as VENUE_TABLE
 from infrastructure.networking.websocket.connection import Phase
 from infrastructure.venue import PrivateCodec
 from tests.harness import canary
@@ -77,6 +78,21 @@ class TestTruth:
                 live = next(i for i, event in enumerate(after) if isinstance(event, AccountStateChange) and event.new is AccountState.LIVE)
                 assert [event for event in after[:live] if isinstance(event, Fill)]
                 assert at.told.events.index(at.told.gaps[0]) < told
+
+        run(main())
+
+    def test_what_is_lost_is_said_of_the_channels_that_were_asked_for_and_of_no_others(self, venue: str, variant: Variant) -> None:
+        private = VENUE_TABLE[venue].private
+        assert private is not None
+        last_of_each_kind = tuple({kind: channel for channel, kind in private.channels.items()}.values())
+
+        async def main() -> None:
+            async with scene(venue, variant, private_channels=last_of_each_kind) as at:
+                await busy(at)
+                at.exchange.cut()
+                await at.is_settled()
+                at.assert_right()
+                assert sorted(str(gap.channel) for gap in at.told.gaps) == sorted(last_of_each_kind)
 
         run(main())
 

@@ -17,7 +17,7 @@ from infrastructure.networking.websocket.shard import Common, Owner, Shard
 from infrastructure.networking.websocket.strategies import strategy_set
 from infrastructure.networking.websocket.subscriber import Key
 from infrastructure.private_session import PrivateSession
-from infrastructure.venue import PrivateCodec, Venue
+from infrastructure.venue import ALL, PrivateCodec, Venue
 
 
 class AccountOwner(Protocol):
@@ -55,6 +55,8 @@ class AccountStreams(Connections):
         self._account_session = PrivateSession(
             venue, on_answer=self._answered, on_flowing=self._flowing, reconciles=True, on_reconcile=self._doubted
         )
+        for channel in reversed(self._channels):
+            self._account_session.readmit(channel, ALL)  # What is told of a kind is told by the first of its channels.
         self._common: Common | None = None
         self._access: Access | None = None
         self._reconciler: Reconciler | None = None
