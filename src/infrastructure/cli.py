@@ -152,7 +152,7 @@ def run_command(
     ] = None,
     events: Annotated[bool, typer.Option("--events", help="Print each event as a line of JSON, and no table.")] = False,
 ) -> None:
-    """Stream the exchanges of a configuration file and show what comes.
+    """Stream the exchanges of a configuration file, and an account where it says whose, and show what comes.
 
     SIGHUP reads the file again and applies it to the live connections: architecture, symbols and channels. Exit code 1 if every
     exchange was given up or the events cannot be written, 2 if the configuration is wrong or an exchange cannot be opened.

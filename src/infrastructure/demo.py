@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from infrastructure.account import Account
+from infrastructure.account_figures import AccountFigures
 from infrastructure.book import OrderBook
 from infrastructure.credentials import Credentials, Secret
 from infrastructure.errors import RotationFailed
@@ -26,7 +26,6 @@ from infrastructure.networking.websocket.settings import ExchangeSettings, Recon
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator import EXCHANGES
 from infrastructure.simulator.account_ledger import AccountLedger
-from infrastructure.simulator.accounts import text as plain_text
 from infrastructure.simulator.launch import SideChannel, level_floats, simulated_exchange
 from infrastructure.simulator.ledger import Ledger, Stream
 from infrastructure.simulator.market import hidden_number
@@ -100,31 +99,6 @@ class BookCounts(msgspec.Struct):
     stale: int
 
 
-class AccountFigures(msgspec.Struct):
-    """What is known of an account, in numbers as exchanges write them: of one that is not LIVE only how many fills and gaps were told."""
-
-    state: str
-    fills: int
-    gaps: int
-    orders: int | None
-    balances: dict[str, str]
-    positions: dict[str, str]
-
-    @classmethod
-    def of(cls, account: Account, fills: int, gaps: int) -> "AccountFigures":
-        """Of ``account`` as it is now."""
-        if not account.is_live:
-            return cls(account.state.value, fills, gaps, None, {}, {})
-        return cls(
-            account.state.value,
-            fills,
-            gaps,
-            len(account.orders),
-            {currency: plain_text(balance.total) for currency, balance in sorted(account.balances.items())},
-            {position.symbol: plain_text(position.amount) for _, position in sorted(account.positions.items())},
-        )
-
-
 class ArchitectureFigures(msgspec.Struct):
     """What one architecture did; latency is from the receiver's call to its return."""
 
@@ -146,6 +120,7 @@ class VenueFigures(msgspec.Struct):
     switches: int
     books: BookCounts
     account: AccountFigures
+    account_gaps: int
     architectures: dict[str, ArchitectureFigures]
     gaps_repaired: int
     connections: int
@@ -176,7 +151,7 @@ class DemoSummary(msgspec.Struct):
     orders_reordered: int
     rotations_failed: int
     wrong_books: list[str]
-    wrong_accounts: list[str]
+    wrong_account: list[str]
     unbalanced: bool
     findings: list[str]
 
@@ -194,7 +169,7 @@ class DemoSummary(msgspec.Struct):
             orders_reordered=sum(venue.orders_reordered for venue in venues.values()),
             rotations_failed=sum(venue.rotations_failed for venue in venues.values()),
             wrong_books=[f"{name} {symbol}" for name, venue in venues.items() for symbol in venue.wrong_books],
-            wrong_accounts=[f"{name} {text}" for name, venue in venues.items() for text in venue.wrong_account],
+            wrong_account=[f"{name} {text}" for name, venue in venues.items() for text in venue.wrong_account],
             unbalanced=any(venue.unbalanced for venue in venues.values()),
             findings=[f"{text}, {name}" for name, venue in venues.items() for text in venue.findings],
         )
@@ -203,7 +178,7 @@ class DemoSummary(msgspec.Struct):
     def is_clean(self) -> bool:
         """Whether the run proves what it set out to."""
         of_market = self.lost or self.duplicated or self.reordered or self.wrong_books
-        of_accounts = self.fills_lost or self.fills_duplicated or self.orders_reordered or self.wrong_accounts
+        of_accounts = self.fills_lost or self.fills_duplicated or self.orders_reordered or self.wrong_account
         return not (of_market or of_accounts or self.rotations_failed or self.unbalanced)
 
 
@@ -293,7 +268,10 @@ class VenueRun:
                 await exchange.fault("key-dies")
 
     async def _rotate(self, feed: WebSocketManager) -> None:
-        """Replace every connection by another."""
+        """Replace every connection by another, once there is none that is being opened."""
+        until = time.monotonic() + CATCH_UP_S
+        while not (feed.is_connected() and feed.account.is_live) and time.monotonic() < until:
+            await asyncio.sleep(LOG_EVERY_S)
         try:
             self.rotations += len(await feed.rotate())
         except RotationFailed as failure:
@@ -345,7 +323,8 @@ class VenueRun:
             accounting=accounting.frames,
             switches=feed.switches,
             books=BookCounts(*(states.count(state) for state in (BookState.LIVE, BookState.SYNCING, BookState.GAP, BookState.STALE))),
-            account=AccountFigures.of(feed.account, self.account_ledger.told, self.account_gaps),
+            account=AccountFigures.of(feed.account, self.account_ledger.told),
+            account_gaps=self.account_gaps,
             architectures={
                 architecture.value: ArchitectureFigures(
                     path.frames, round(path.per_second, 1), sum(path.errors.values()), path.p50_ns, path.p99_ns

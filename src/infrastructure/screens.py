@@ -8,8 +8,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from infrastructure.account_figures import AccountFigures
 from infrastructure.book import OrderBook
-from infrastructure.demo import AccountFigures, Demo, DemoSummary, VenueFigures
+from infrastructure.demo import Demo, DemoSummary, VenueFigures
 from infrastructure.metrics import FrameAccounting
 from infrastructure.replay import ReplaySummary
 from infrastructure.run import Exchanges
@@ -40,7 +41,7 @@ def picture(demo: Demo, elapsed: float, lines: int = LINES) -> Group:
 
 
 def exchanges_picture(exchanges: Exchanges, lines: int = LINES) -> Group:
-    """What a run shows: a line for each exchange, then the books, as many as fit ``lines``, then the notes; fits 80 columns.
+    """What a run shows: a line for each exchange and each account, then as many books as fit ``lines``, then the notes; fits 80 columns.
 
     Connections are those that it has, of all that were ever opened.
     """
@@ -61,12 +62,15 @@ def exchanges_picture(exchanges: Exchanges, lines: int = LINES) -> Group:
             f"{manager.connections} of {manager.connects}",
         )
     notes = [Text(f"{name}: {note}", "yellow") for name, note in exchanges.notes.items()]
+    tables = [table]
+    if accounts := exchanges.accounts:
+        tables.append(_accounts(accounts, {name: exchanges.managers[name].settings.symbols for name in accounts}))
     books = {name: manager.books for name, manager in exchanges.managers.items()}
-    # A line each for the head, for the names of columns, twice, for the books that do not fit, and one stays free.
-    fitting = _books_that_fit(books, lines - 5 - table.row_count - len(notes))
+    # A line each for the head, for the names of columns, for the books that do not fit, and one stays free.
+    fitting = _books_that_fit(books, lines - 4 - sum(each.row_count + 1 for each in tables) - len(notes))
     if more := sum(map(len, books.values())) - len(fitting):
         notes.insert(0, Text(f"and {more} more books"))
-    return Group(Text("tickrail run", "bold"), table, _books(fitting), *notes)
+    return Group(Text("tickrail run", "bold"), *tables, _books(fitting), *notes)
 
 
 def _architectures(figures: Mapping[str, VenueFigures], now: Mapping[str, str]) -> Table:
@@ -119,17 +123,19 @@ def _feeds(figures: Mapping[str, VenueFigures]) -> Table:
 def _accounts(accounts: Mapping[str, AccountFigures], symbols: Mapping[str, Sequence[str]]) -> Table:
     """A line for each account, with the balances of its first symbol; where it has a position, that in place of the base currency's."""
     table = _table("account", "state")
-    for name, width in (("orders", 6), ("fills", 6), ("quote balance", 17), ("base or position", 18)):
+    for name, width in (("orders", 6), ("fills", 6), ("quote", 17), ("base or position", 18)):
         table.add_column(name, justify="right", min_width=width, max_width=width, no_wrap=True)
     for venue, its in accounts.items():
-        base, quote = _currencies(next(iter(symbols[venue]), ""))
+        symbol = next(iter(symbols[venue]), "")
+        base, quote = _currencies(symbol)
+        held = symbol if symbol in its.positions else next(iter(its.positions), None)
         table.add_row(
             venue,
-            Text(its.state, "green" if its.orders is not None else "yellow"),
+            Text(its.state, "yellow" if its.orders is None else "green"),
             "-" if its.orders is None else f"{its.orders:,}",
             f"{its.fills:,}",
-            _holding(its.balances, quote),
-            _holding(its.positions, next(iter(its.positions))) if its.positions else _holding(its.balances, base),
+            _holding(its.balances, quote, digits=2),
+            _holding(its.balances, base, digits=4) if held is None else _holding(its.positions, held, digits=4),
         )
     return table
 
@@ -141,12 +147,12 @@ def _currencies(symbol: str) -> tuple[str, str]:
     return base, settled_in or quote
 
 
-def _holding(amounts: Mapping[str, str], name: str) -> str:
-    """How much there is, in a few digits."""
+def _holding(amounts: Mapping[str, str], name: str, digits: int) -> str:
+    """How much there is, with so many digits behind the point at most."""
     if name not in amounts:
         return "-"
-    amount = f"{Decimal(amounts[name]):,.4f}".rstrip("0").rstrip(".")
-    return f"{amount} {name}"
+    amount = f"{Decimal(amounts[name]):,.{digits}f}"
+    return f"{amount.rstrip('0').rstrip('.')} {name}"
 
 
 def _proof(figures: Mapping[str, VenueFigures]) -> Table:
@@ -162,7 +168,7 @@ def _fills(figures: Mapping[str, VenueFigures]) -> Table:
             "lost": lambda its: Text(*_verdict(its.fills_lost)),
             "duplicated": lambda its: Text(*_verdict(its.fills_duplicated)),
             "orders back": lambda its: Text(*_verdict(its.orders_reordered)),
-            "gaps": lambda its: f"{its.account.gaps:,}",
+            "gaps": lambda its: f"{its.account_gaps:,}",
             "equal": lambda its: Text("no", "bold red") if its.wrong_account else Text("yes", "bold green"),
         },
     )
@@ -257,7 +263,7 @@ def demo_end(summary: DemoSummary) -> Group:
         _fills(venues),
         *(Text(finding, "red") for finding in summary.findings),
         *(Text(f"wrong book: {book}", "red") for book in summary.wrong_books),
-        *(Text(f"wrong account: {account}", "red") for account in summary.wrong_accounts),
+        *(Text(f"wrong account: {account}", "red") for account in summary.wrong_account),
         Text(f"books: {live} live, all compared with the exchanges' own, level by level"),
         Text("accounts: orders, balances and positions compared with theirs, digit by digit"),
         Text.assemble("fills lost ", _verdict(summary.fills_lost), "  duplicated ", _verdict(summary.fills_duplicated)),
