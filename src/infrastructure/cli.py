@@ -67,6 +67,9 @@ def demo_command(
     ] = None,
     seconds: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, max=86_400, help="How long to stream.")] = _DEMO.seconds,
     rate: Annotated[float, typer.Option(metavar="N", min=1, max=1_000_000, help="Frames a second in all, over all venues.")] = _DEMO.rate,
+    orders: Annotated[
+        float, typer.Option("--orders", metavar="N", min=0, max=10_000, help="What the account of each venue does a second.")
+    ] = _DEMO.orders,
     switch_every: Annotated[
         float,
         typer.Option(
@@ -79,15 +82,19 @@ def demo_command(
     as_json: Json = False,
     inject: Annotated[Inject | None, typer.Option(hidden=True, help="Put a fault into our own side, which the run must find.")] = None,
 ) -> None:
-    """Stream simulated exchanges over real sockets, switch architectures while they flow, and prove that nothing was lost.
+    """Stream simulated exchanges and an account at each, switch architectures while they flow, and prove that nothing was lost.
 
     Each exchange is a process of its own on this machine, and every message it sends carries a number. The numbers that reached the
-    callbacks are held against those that were sent, and at the end each order book against the exchange's own. Exit code 0 only if nothing
-    was lost, duplicated or reordered at any of them and every book is right. Ctrl-C and SIGTERM end it unproven, with exit code 130.
+    callbacks are held against those that were sent, and at the end each order book against the exchange's own, level by level. Of each
+    account, which trades by itself, the connection is cut and replaced by another, and the listen key dies where there is one; every fill,
+    and orders, balances and positions at the end, are held against the exchange's own, to the last digit. Exit code 0 only if nothing was
+    lost, duplicated or reordered at any of them, and every book and account is right. Ctrl-C and SIGTERM end it unproven, with exit code
+    130.
 
     Example: tickrail demo --seconds 5 --rate 8000 --switch-every 0.2
     """
-    demo = Demo(venue or DEMO_VENUES, DemoSettings(seconds=seconds, rate=rate, switch_every=switch_every, seed=seed, inject=inject))
+    settings = DemoSettings(seconds=seconds, rate=rate, orders=orders, switch_every=switch_every, seed=seed, inject=inject)
+    demo = Demo(venue or DEMO_VENUES, settings)
     console = Console()
     try:
         if as_json:
@@ -145,7 +152,7 @@ def run_command(
     ] = None,
     events: Annotated[bool, typer.Option("--events", help="Print each event as a line of JSON, and no table.")] = False,
 ) -> None:
-    """Stream the exchanges of a configuration file and show what comes.
+    """Stream the exchanges of a configuration file, and an account where it says whose, and show what comes.
 
     SIGHUP reads the file again and applies it to the live connections: architecture, symbols and channels. Exit code 1 if every
     exchange was given up or the events cannot be written, 2 if the configuration is wrong or an exchange cannot be opened.

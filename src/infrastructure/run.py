@@ -2,14 +2,16 @@
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from infrastructure.account_figures import AccountFigures
 from infrastructure.config import read_config
 from infrastructure.errors import ConfigError, TickrailError
-from infrastructure.events import ErrorEvent
+from infrastructure.events import ErrorEvent, Fill
 from infrastructure.feed import open_feed
 from infrastructure.limits import Limiter
 from infrastructure.networking.websocket.settings import ExchangeSettings
@@ -19,6 +21,9 @@ from infrastructure.session import Emission
 
 OnEvent = Callable[[Emission], None]
 
+#: The callbacks of an account.
+ACCOUNT_CALLBACK_NAMES = ("on_order", "on_fill", "on_balance", "on_position", "on_risk", "on_account_state")
+
 
 class Exchanges:
     """The exchanges of one configuration file. ``notes`` are the latest words on each: what went wrong, what was applied."""
@@ -26,12 +31,22 @@ class Exchanges:
     def __init__(self, path: Path, on_event: OnEvent) -> None:
         self.managers: dict[str, WebSocketManager] = {}
         self.notes: dict[str, str] = {}
+        self._fills: Counter[str] = Counter()
         self._path = path
         self._on_event = on_event
         #: One for all, because exchanges may share a host.
         self._limiter = Limiter()
         self._stopped = asyncio.Event()
         self._changed = asyncio.Event()
+
+    @property
+    def accounts(self) -> dict[str, AccountFigures]:
+        """What is known of the account at each exchange that has credentials."""
+        return {
+            name: AccountFigures.of(manager.account, self._fills[name])
+            for name, manager in self.managers.items()
+            if manager.private is not None
+        }
 
     def stop(self) -> None:
         """End ``run``; a handler for signals."""
@@ -70,6 +85,8 @@ class Exchanges:
     async def _open(self, stack: AsyncExitStack, name: str, settings: ExchangeSettings) -> None:
         """Open one exchange; a signal to stop ends the attempt."""
         callbacks: dict[str, Any] = dict.fromkeys(CALLBACK_NAMES, self._on_event) | {"on_error": self._on_error}
+        if settings.credentials is not None:
+            callbacks |= dict.fromkeys(ACCOUNT_CALLBACK_NAMES, self._on_event) | {"on_fill": self._on_fill}
         opening = asyncio.create_task(
             stack.enter_async_context(open_feed(settings, limiter=self._limiter, partial_streams=True, **callbacks))
         )
@@ -81,6 +98,10 @@ class Exchanges:
         else:
             opening.cancel()
             await asyncio.wait([opening])
+
+    def _on_fill(self, fill: Fill) -> None:
+        self._fills[fill.venue] += 1
+        self._on_event(fill)
 
     def _on_error(self, event: ErrorEvent) -> None:
         self.notes[event.venue] = f"{event.kind}: {event.text}"

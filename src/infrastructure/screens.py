@@ -1,12 +1,14 @@
 """What the commands show in a terminal: tables of a demonstration, a run and a replay."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from infrastructure.account_figures import AccountFigures
 from infrastructure.book import OrderBook
 from infrastructure.demo import Demo, DemoSummary, VenueFigures
 from infrastructure.metrics import FrameAccounting
@@ -28,9 +30,10 @@ def picture(demo: Demo, elapsed: float, lines: int = LINES) -> Group:
     head = Text.assemble(
         ("tickrail demo", "bold"),
         f"  {min(elapsed, seconds):5.1f} of {seconds:g} s  ",
-        ("comparing books" if has_ended else "", "bold cyan"),
+        ("comparing books and accounts" if has_ended else "", "bold cyan"),
     )
-    tables = [_architectures(figures, now), _feeds(figures), _proof(figures)]
+    accounts = {name: its.account for name, its in figures.items()}
+    tables = [_architectures(figures, now), _progress(figures), _accounts(accounts, {name: run.symbols for name, run in demo.runs.items()})]
     # A line each for the head and for the names of columns, and one stays free.
     room = lines - 3 - sum(table.row_count + 1 for table in tables)
     books = {name: run.feed.books for name, run in demo.runs.items() if run.feed is not None}
@@ -38,7 +41,7 @@ def picture(demo: Demo, elapsed: float, lines: int = LINES) -> Group:
 
 
 def exchanges_picture(exchanges: Exchanges, lines: int = LINES) -> Group:
-    """What a run shows: a line for each exchange, then the books, as many as fit ``lines``, then the notes; fits 80 columns.
+    """What a run shows: a line for each exchange and each account, then as many books as fit ``lines``, then the notes; fits 80 columns.
 
     Connections are those that it has, of all that were ever opened.
     """
@@ -59,12 +62,15 @@ def exchanges_picture(exchanges: Exchanges, lines: int = LINES) -> Group:
             f"{manager.connections} of {manager.connects}",
         )
     notes = [Text(f"{name}: {note}", "yellow") for name, note in exchanges.notes.items()]
+    tables = [table]
+    if accounts := exchanges.accounts:
+        tables.append(_accounts(accounts, {name: exchanges.managers[name].settings.symbols for name in accounts}))
     books = {name: manager.books for name, manager in exchanges.managers.items()}
-    # A line each for the head, for the names of columns, twice, for the books that do not fit, and one stays free.
-    fitting = _books_that_fit(books, lines - 5 - table.row_count - len(notes))
+    # A line each for the head, for the names of columns, for the books that do not fit, and one stays free.
+    fitting = _books_that_fit(books, lines - 4 - sum(each.row_count + 1 for each in tables) - len(notes))
     if more := sum(map(len, books.values())) - len(fitting):
         notes.insert(0, Text(f"and {more} more books"))
-    return Group(Text("tickrail run", "bold"), table, _books(fitting), *notes)
+    return Group(Text("tickrail run", "bold"), *tables, _books(fitting), *notes)
 
 
 def _architectures(figures: Mapping[str, VenueFigures], now: Mapping[str, str]) -> Table:
@@ -86,33 +92,89 @@ def _architectures(figures: Mapping[str, VenueFigures], now: Mapping[str, str]) 
     return table
 
 
+def _progress(figures: Mapping[str, VenueFigures]) -> Table:
+    """What a demo shows of each feed while it runs; ``_feeds`` and ``_proof`` have more room."""
+    return _by_venue(
+        figures,
+        {
+            "received": lambda its: f"{its.accounting.received:,}",
+            "switches": lambda its: f"{its.switches:,}",
+            "repaired": lambda its: f"{its.gaps_repaired:,}",
+            **_PROOF,
+        },
+        min_width=4,
+    )
+
+
 def _feeds(figures: Mapping[str, VenueFigures]) -> Table:
     return _by_venue(
         figures,
         {
             "received": lambda its: f"{its.accounting.received:,}",
-            "in flight": lambda its: f"{its.accounting.in_flight:,}",
             "connections": lambda its: f"{its.connections:,}",
             "switches": lambda its: f"{its.switches:,}",
+            "rotations": lambda its: f"{its.rotations:,}",
             "books live": lambda its: f"{its.books.live:,}",
             "repaired": lambda its: f"{its.gaps_repaired:,}",
         },
     )
 
 
+def _accounts(accounts: Mapping[str, AccountFigures], symbols: Mapping[str, Sequence[str]]) -> Table:
+    """A line for each account, with the balances of its first symbol; where it has a position, that in place of the base currency's."""
+    table = _table("account", "state")
+    for name, width in (("orders", 6), ("fills", 6), ("quote", 17), ("base or position", 18)):
+        table.add_column(name, justify="right", min_width=width, max_width=width, no_wrap=True)
+    for venue, its in accounts.items():
+        symbol = next(iter(symbols[venue]), "")
+        base, quote = _currencies(symbol)
+        held = symbol if symbol in its.positions else next(iter(its.positions), None)
+        table.add_row(
+            venue,
+            Text(its.state, "yellow" if its.orders is None else "green"),
+            "-" if its.orders is None else f"{its.orders:,}",
+            f"{its.fills:,}",
+            _holding(its.balances, quote, digits=2),
+            _holding(its.balances, base, digits=4) if held is None else _holding(its.positions, held, digits=4),
+        )
+    return table
+
+
+def _currencies(symbol: str) -> tuple[str, str]:
+    """``BTC/USDT:USDT``: what is traded, and what it is paid for with."""
+    base, _, rest = symbol.partition("/")
+    quote, _, settled_in = rest.partition(":")
+    return base, settled_in or quote
+
+
+def _holding(amounts: Mapping[str, str], name: str, digits: int) -> str:
+    """How much there is, with so many digits behind the point at most."""
+    if name not in amounts:
+        return "-"
+    amount = f"{Decimal(amounts[name]):,.{digits}f}"
+    return f"{amount.rstrip('0').rstrip('.')} {name}"
+
+
 def _proof(figures: Mapping[str, VenueFigures]) -> Table:
+    return _by_venue(figures, _PROOF)
+
+
+def _fills(figures: Mapping[str, VenueFigures]) -> Table:
+    """The proof of the accounts."""
     return _by_venue(
         figures,
         {
-            "lost": lambda its: Text(*_verdict(its.lost)),
-            "duplicated": lambda its: Text(*_verdict(its.duplicated)),
-            "reordered": lambda its: Text(*_verdict(its.reordered)),
-            "accounts": lambda its: Text("unbalanced", "bold red") if its.unbalanced else Text("balanced", "bold green"),
+            "fills": lambda its: f"{its.account.fills:,}",
+            "lost": lambda its: Text(*_verdict(its.fills_lost)),
+            "duplicated": lambda its: Text(*_verdict(its.fills_duplicated)),
+            "orders back": lambda its: Text(*_verdict(its.orders_reordered)),
+            "gaps": lambda its: f"{its.account_gaps:,}",
+            "equal": lambda its: Text("no", "bold red") if its.wrong_account else Text("yes", "bold green"),
         },
     )
 
 
-def _accounts(figures: Mapping[str, VenueFigures]) -> Table:
+def _frames(figures: Mapping[str, VenueFigures]) -> Table:
     return _by_venue(
         figures,
         {
@@ -126,11 +188,21 @@ def _accounts(figures: Mapping[str, VenueFigures]) -> Table:
     )
 
 
-def _by_venue(figures: Mapping[str, VenueFigures], columns: Mapping[str, Callable[[VenueFigures], str | Text]]) -> Table:
+_PROOF: dict[str, Callable[[VenueFigures], str | Text]] = {
+    "lost": lambda its: Text(*_verdict(its.lost)),
+    "duplicated": lambda its: Text(*_verdict(its.duplicated)),
+    "reordered": lambda its: Text(*_verdict(its.reordered)),
+    "identities": lambda its: Text("unbalanced", "bold red") if its.unbalanced else Text("balanced", "bold green"),
+}
+
+
+def _by_venue(
+    figures: Mapping[str, VenueFigures], columns: Mapping[str, Callable[[VenueFigures], str | Text]], min_width: int = 9
+) -> Table:
     """A line for each venue; of a column, its name and what it shows."""
     table = _table("venue")
     for name in columns:
-        table.add_column(name, justify="right", min_width=9, no_wrap=True)
+        table.add_column(name, justify="right", min_width=min_width, no_wrap=True)
     for venue, its in figures.items():
         table.add_row(venue, *(show(its) for show in columns.values()))
     return table
@@ -186,11 +258,15 @@ def demo_end(summary: DemoSummary) -> Group:
         Text(f"{', '.join(venues)}: {summary.seconds:.1f} s", "bold"),
         _architectures(venues, {}),
         _feeds(venues),
-        _accounts(venues),
+        _frames(venues),
         _proof(venues),
+        _fills(venues),
         *(Text(finding, "red") for finding in summary.findings),
         *(Text(f"wrong book: {book}", "red") for book in summary.wrong_books),
+        *(Text(f"wrong account: {account}", "red") for account in summary.wrong_account),
         Text(f"books: {live} live, all compared with the exchanges' own, level by level"),
+        Text("accounts: orders, balances and positions compared with theirs, digit by digit"),
+        Text.assemble("fills lost ", _verdict(summary.fills_lost), "  duplicated ", _verdict(summary.fills_duplicated)),
         Text.assemble(
             "lost ", _verdict(summary.lost), "  duplicated ", _verdict(summary.duplicated), "  reordered ", _verdict(summary.reordered)
         ),

@@ -136,10 +136,10 @@ class Simulator:
     ``{"streams": [[kind, symbol, channel], ...], "entries": [[index of stream, number], ...]}``, one entry for each push that was put on
     the connection, in the order of its numbers; whole books that answer a subscription and repetitions have none. ``GET
     /simulator/books`` and ``GET /simulator/state`` show the exchange. ``POST /simulator/pause`` and ``/simulator/resume`` stop and
-    start the market. ``POST /simulator/fault`` lets a fault stand, as ``faults`` does; or resets every connection now with ``cut``, loses
-    one change of a book with ``hole=PAIR``, pushes one with a wrong best level with ``wrong-top=PAIR``, lets the ids of one go on from
-    far lower ones with ``restart=PAIR``, ends every listen key in silence with ``key-dies``, closes a position of the account with
-    ``liquidate=PAIR`` or ``deleverage=PAIR``, ends all faults with ``clear``.
+    start the market. ``POST /simulator/fault`` lets a fault stand, as ``faults`` does; or resets every connection now with ``cut``, those
+    that listen to the account with ``cut-private``, loses one change of a book with ``hole=PAIR``, pushes one with a wrong best level with
+    ``wrong-top=PAIR``, lets the ids of one go on from far lower ones with ``restart=PAIR``, ends every listen key in silence with
+    ``key-dies``, closes a position of the account with ``liquidate=PAIR`` or ``deleverage=PAIR``, ends all faults with ``clear``.
 
     Whoever has ``api_key`` and ``secret`` has an account: ``GET /simulator/account`` shows it, with every order and fill there ever was.
     ``POST /simulator/trade`` lets it do something by itself, as often as the body says, and ``orders_rate`` so often a second. In the
@@ -660,9 +660,9 @@ class Simulator:
 
     def _inject_now(self, text: str) -> None:
         name, _, value = text.partition("=")
-        if text == "cut":
-            for connection in self._connections.values():
-                self.faults.counts["cut"] += 1
+        if text in ("cut", "cut-private"):
+            for connection in self._connections.values() if text == "cut" else self._private.values():
+                self.faults.counts[text] += 1
                 connection.cut()
         elif text == "clear":
             self.faults.clear()

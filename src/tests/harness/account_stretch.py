@@ -29,7 +29,8 @@ from infrastructure.simulator.exchange import Client, Exchange, Message, Request
 from infrastructure.simulator.faults import Faults
 from infrastructure.simulator.market import OPENED_MS
 from infrastructure.venue import ALL, Acknowledgement, PrivateCodec
-from tests.harness.account_scene import CREDENTIALS, assert_same_balances, assert_same_orders, assert_same_positions
+from tests.harness import canary
+from tests.harness.account_scene import assert_same_balances, assert_same_orders, assert_same_positions
 from tests.harness.variants import Variant
 
 SEED = 5
@@ -106,14 +107,14 @@ class _Maker:
     def __init__(self, name: str, channel: str) -> None:
         exchange_type = EXCHANGES[name]
         self.symbols = tuple(exchange_type.symbols[:2])
-        self.exchange = exchange_type(self.symbols, SEED, Faults((), SEED))
+        self.exchange = exchange_type(self.symbols, SEED, Faults((), SEED), canary.KEY, canary.SECRET)
         self.now_ms = OPENED_MS
         self.told = 0
         public = VENUES[name].fresh()
         self._dialect = self.exchange.dialect(public.headers)
         self.instruments = self._asked(RestCall("GET", public.instruments_path))
         public.symbols.load(public.codec.decode_instruments(self.instruments))
-        self.venue = public.of_account(CREDENTIALS)
+        self.venue = public.of_account(canary.credentials())
         self._codec = cast(PrivateCodec, self.venue.codec)
         if self._codec.identity_call is not None:
             self._codec.identify(self._asked(self._codec.identity_call, self._codec))
@@ -211,7 +212,7 @@ class AccountFeed(Pipeline):
     def __init__(self, made: AccountStretch, venue: str, variant: Variant, told: Callable[[Any], None]) -> None:
         public = VENUES[venue].fresh()
         public.symbols.load(public.codec.decode_instruments(made.instruments))
-        described = public.of_account(CREDENTIALS)
+        described = public.of_account(canary.credentials())
         names = (method.removeprefix("_") for method in PrivateWebSocketHandler.event_methods.values())
         self._made = made
         self.private = PrivateSession(described, on_answer=self._agreed, reconciles=True)

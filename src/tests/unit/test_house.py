@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("venue", "metrics"),
     ("book", "limits", "account"),
     ("audit",),
-    ("book_sync", "rotation"),
+    ("book_sync", "rotation", "account_figures"),
     ("session",),
     ("private_session",),
     ("callbacks", "canonical", "exchanges.numbers", "exchanges.sequence", "networking.address", "networking.retry_after"),
