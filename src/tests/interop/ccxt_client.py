@@ -63,10 +63,11 @@ async def watch_candles(exchange: ccxt.pro.Exchange, symbol: str) -> None:
 
 def gate(given: Task, market: str) -> ccxt.pro.Exchange:
     """Gate.io with its markets of one type."""
-    exchange = ccxt.pro.gate({"options": {"fetchMarkets": {"types": [market]}}})
+    exchange = ccxt.pro.gate({"options": {"fetchMarkets": {"types": [market]}, "defaultType": market}})
     api = exchange.urls["api"]
     api[market] = given.websocket_url if market == "spot" else {"usdt": given.websocket_url}
-    api["public"] = dict.fromkeys(api["public"], f"{given.rest_url}/api/v4")
+    for access in ("public", "private"):
+        api[access] = dict.fromkeys(api[access], f"{given.rest_url}/api/v4")
     return exchange
 
 
@@ -75,7 +76,7 @@ def mexc(given: Task) -> ccxt.pro.Exchange:
     exchange = ccxt.pro.mexc()
     api = exchange.urls["api"]
     api["ws"]["spot"] = given.websocket_url
-    api["spot"]["public"] = given.rest_url
+    api["spot"] = dict.fromkeys(api["spot"], given.rest_url)
     api["contract"]["public"] = f"{given.rest_url}/api/v1/contract"
     return exchange
 

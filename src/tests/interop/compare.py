@@ -10,8 +10,6 @@ time.
 
 import argparse
 import asyncio
-import json
-import os
 import ssl
 import sys
 from collections import Counter, defaultdict
@@ -19,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -27,6 +25,8 @@ from rich.table import Table
 
 from infrastructure.simulator.launch import SideChannel
 from tests.harness.bare_server import Certificates
+from tests.interop import compare_accounts
+from tests.interop.process import ClientProcess
 from tests.interop.sight import Number
 from tickrail import simulated_exchange
 
@@ -103,17 +103,15 @@ AMOUNTS = {"book": (1, 3), "top": (1, 3), "trade": (1,)}
 Values = tuple[float, ...]
 
 
-class Client:
-    """A client as a process of its own, and by kind, pair and number what it saw; more than one thing if it contradicts itself."""
+class Client(ClientProcess):
+    """A client, and by kind, pair and number what it saw; more than one thing if it contradicts itself."""
 
     def __init__(self, peer: Peer, symbols: Sequence[str], command: Sequence[str], environment: Mapping[str, str]) -> None:
+        super().__init__(command, environment)
         self.peer = peer
         self.seen: dict[tuple[str, str], dict[Number, set[Values]]] = defaultdict(lambda: defaultdict(set))
         self.has_books = asyncio.Event()
-        self.exit_code: int | None = None
         self._symbols = symbols
-        self._command = command
-        self._environment = os.environ | environment
 
     def __str__(self) -> str:
         return f"{self.peer.name} on {self.peer.channel}"
@@ -124,21 +122,12 @@ class Client:
             values = tuple(float(int(value)) if place in AMOUNTS.get(kind, ()) else value for place, value in enumerate(values))
         return tuple(value for place, value in enumerate(values) if place not in self.peer.without.get(kind, ()))
 
-    async def run(self) -> None:
-        """Take what it tells until it ends or this is cancelled; its errors go where ours go."""
-        process = await asyncio.create_subprocess_exec(*self._command, env=self._environment, stdout=asyncio.subprocess.PIPE)
-        assert process.stdout is not None
-        try:
-            async for line in process.stdout:
-                kind, symbol, number, values = json.loads(line)
-                self.seen[kind, symbol][number].add(tuple(values))
-                if all(("book", symbol) in self.seen for symbol in self._symbols):
-                    self.has_books.set()
-            self.exit_code = await process.wait()
-        finally:
-            if process.returncode is None:
-                process.kill()  # it has nothing to put in order
-                await process.wait()
+    def take(self, line: Sequence[Any]) -> None:
+        """A thing that it saw."""
+        kind, symbol, number, values = line
+        self.seen[kind, symbol][number].add(tuple(values))
+        if all(("book", symbol) in self.seen for symbol in self._symbols):
+            self.has_books.set()
 
 
 @asynccontextmanager
@@ -259,9 +248,11 @@ def main() -> int:
         if not findings:
             table, findings = compare(VENUES[venue], clients)
             console.print(table)
-        for finding in findings:
+        accounts, wrong = asyncio.run(compare_accounts.observe(venue, given.python))
+        console.print(accounts)
+        for finding in (*findings, *wrong):
             console.print(finding, style="red", soft_wrap=True)
-        is_wrong = is_wrong or bool(findings)
+        is_wrong = is_wrong or bool(findings or wrong)
     return 1 if is_wrong else 0
 
 
