@@ -212,7 +212,7 @@ async def told(variant: Variant, raws: list[bytes], venue: str) -> list[Any]:
     for raw in raws:
         owned = VENUES[venue].fresh().of_account(CREDENTIALS)
         connection = AccountLane(owned, variant)
-        await connection.deliver([push(next(iter(owned.channels)), {"status": "success"}, event="subscribe"), raw], 1)
+        await connection.deliver(push(next(iter(owned.channels)), {"status": "success"}, event="subscribe"), raw, received_ns=1)
         frames = connection.lane.accounting()
         outcomes.append((connection.events, dict(frames.rejected_by_kind), frames.delivered, frames.control))
     return outcomes

@@ -19,7 +19,7 @@ from infrastructure.exchanges.mexc.private import ORDERS, MexcPrivateCodec
 from infrastructure.exchanges.mexc.spot import MEXC_SPOT
 from infrastructure.venue import check_symbol
 from tests.harness import mexc_frames as frames
-from tests.harness.account_line import AccountLine
+from tests.harness.account_lane import AccountLane
 from tests.harness.effort import effort
 from tests.harness.mexc_damage import NUMBERS, TEXTS, UNKNOWN, mutated, pieces_of, values_of
 from tests.harness.mexc_frames import BODIES, NATIVE, SENT_MS, SYMBOL
@@ -191,10 +191,10 @@ def test_other_damaged_answers_give_what_they_hold_or_a_decode_error(raw: bytes)
 @given(raws=st.lists(mutated(*VALID) | written() | st.sampled_from(VALID), max_size=8))
 @effort(60)
 def test_all_variants_agree_on_damaged_frames(raws: list[bytes]) -> None:
-    async def shown(line: AccountLine) -> tuple[list[Any], Any]:
+    async def shown(line: AccountLane) -> tuple[list[Any], Any]:
         await line.deliver(frames.answer(ORDERS), *raws)
         return [replace(event, received_ns=0) for event in line.events], line.lane.accounting().rejected_by_kind
 
-    first, *others = [asyncio.run(shown(AccountLine(VENUE, variant))) for variant in VARIANTS]
+    first, *others = [asyncio.run(shown(AccountLane(VENUE, variant))) for variant in VARIANTS]
     assert all(other == first for other in others)
     assert set(first[1]) <= {"undecodable"}

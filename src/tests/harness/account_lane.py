@@ -1,11 +1,10 @@
 """A private connection of a shipped venue, put together from the shipped parts: session, handler, both architectures, a lane."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from infrastructure.clock import Clock
 from infrastructure.credentials import Credentials, Secret
-from infrastructure.events import Architecture
+from infrastructure.events import AccountStateChange, Architecture
 from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.handlers import PrivateWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
@@ -24,20 +23,23 @@ class AccountLane:
 
     def __init__(self, venue: Venue, variant: Variant) -> None:
         self.events: list[Any] = []
+        #: What ``on_account_state`` was given.
+        self.changes: list[AccountStateChange] = []
         self.session = PrivateSession(venue)
         clock = Clock()
         paths = {kind: PathMetrics(kind, clock.monotonic_ns) for kind in Architecture}
-        handler = PrivateWebSocketHandler(self.session, paths[Architecture.DIRECT], **dict.fromkeys(CALLBACKS, self.events.append))
-        routes = wire(self.session, handler, strategy_set(venue), None, paths, adapted=variant.adapted)
-        self._callbacks = handler.callbacks
-        self.lane = Lane(routes[variant.architecture], self.session, handler.callbacks.emit, venue=venue.name, clock=clock)
+        callbacks = dict.fromkeys(CALLBACKS, self.events.append) | {"on_account_state": self.changes.append}
+        self.handler = PrivateWebSocketHandler(self.session, paths[Architecture.DIRECT], **callbacks)
+        self.routes = wire(self.session, self.handler, strategy_set(venue), None, paths, adapted=variant.adapted)
+        self.lane = Lane(self.routes[variant.architecture], self.session, self.handler.callbacks.emit, venue=venue.name, clock=clock)
 
-    async def deliver(self, raws: Sequence[bytes], received_ns: int) -> None:
+    async def deliver(self, *raws: bytes, received_ns: int | None = None) -> None:
         """Hand it these frames, and see that every one of them, and every event, is somewhere."""
         for raw in raws:
             self.lane.deliver(raw, received_ns)
         await self.lane.drain()
         assert self.lane.accounting().is_balanced
-        came = self.session.decoded + self.session.raised + self.lane.raised + self._callbacks.raised
-        assert came == self._callbacks.emitted + self.session.absorbed + self.session.held
-        assert self._callbacks.emitted == self._callbacks.accepted + self._callbacks.errors
+        calls = self.handler.callbacks
+        came = self.session.decoded + self.session.raised + self.lane.raised + calls.raised
+        assert came == calls.emitted + self.session.absorbed + self.session.held
+        assert calls.emitted == calls.accepted + calls.errors

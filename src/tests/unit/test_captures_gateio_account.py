@@ -66,7 +66,7 @@ def test_every_variant_tells_the_owner_what_the_frames_say(captures: Path, name:
     async def show(raw: str) -> list[Any]:
         venue = owned(name)
         connection = AccountLane(venue, variant)
-        await connection.deliver([confirmation(venue), raw.encode()], 7)
+        await connection.deliver(confirmation(venue), raw.encode(), received_ns=7)
         accounting = connection.lane.accounting()
         assert (accounting.received, accounting.control, accounting.delivered) == (2, 1, 1)
         return [event for event in connection.events if isinstance(event, get_args(Told))]
@@ -85,7 +85,7 @@ def test_nothing_is_told_before_a_private_channel_was_confirmed(captures: Path, 
 
     async def run() -> list[Any]:
         connection = AccountLane(owned(name), variant)
-        await connection.deliver(frames, 7)
+        await connection.deliver(*frames, received_ns=7)
         assert connection.session.held == sum(PUSHES[name].values())
         return connection.events
 

@@ -11,7 +11,7 @@ from infrastructure.events import MessageType
 from infrastructure.exchanges.mexc.spot import MEXC_SPOT
 from infrastructure.feed import OfflineFeed
 from infrastructure.venue import Acknowledgement, Pong, Unknown
-from tests.harness.account_line import AccountLine
+from tests.harness.account_lane import AccountLane
 from tests.harness.captures import lines
 from tests.harness.frames import Seen
 from tests.harness.mexc_frames import BODIES, answer, encode
@@ -87,8 +87,8 @@ def test_every_variant_shows_the_owner_every_private_frame_once_the_login_is_con
     frames = list(pushes(captures, *PUSHES, PRIVATE))
     told = [replace(message, received_ns=0) for _, frame in frames for message in expected_private(frame)]
 
-    async def show() -> AccountLine:
-        line = AccountLine(ACCOUNT, variant)
+    async def show() -> AccountLane:
+        line = AccountLane(ACCOUNT, variant)
         await line.deliver(*(raw for raw, _ in frames))
         assert line.events == []
         await line.deliver(*(answer(channel) for channel in ACCOUNT.channels))

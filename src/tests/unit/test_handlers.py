@@ -9,7 +9,6 @@ from typing import Any, get_args
 import pytest
 
 from infrastructure.book import OrderBook
-from infrastructure.clock import Clock
 from infrastructure.errors import DecodeError, SettingsError
 from infrastructure.events import (
     AccountState,
@@ -30,17 +29,14 @@ from infrastructure.events import (
     Trade,
 )
 from infrastructure.feed import OfflineFeed, offline_feed
-from infrastructure.metrics import PathMetrics
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
-from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.route import Outcome
-from infrastructure.networking.websocket.strategies import strategy_set
-from infrastructure.networking.websocket.wiring import wire
 from infrastructure.private_session import PrivateSession
 from infrastructure.session import Emission, Session
 from infrastructure.venue import Message
 from tests.harness import frames, futures_frames
 from tests.harness import private_venue as account
+from tests.harness.account_lane import AccountLane
 from tests.harness.receivers import GATEIO
 from tests.harness.variants import VARIANTS, Variant, assert_accounts
 
@@ -344,31 +340,11 @@ def test_a_plain_handler_that_returns_an_awaitable_is_a_counted_error_and_leaves
     assert_accounts(feed)
 
 
-class Account:
-    """A private connection as a user puts one together from the shipped parts: session, handler, both architectures, a lane."""
+class Account(AccountLane):
+    """A private connection of a venue of a user's own."""
 
     def __init__(self, variant: Variant) -> None:
-        self.events: list[Any] = []
-        names = ("on_order", "on_fill", "on_balance", "on_position", "on_risk", "on_gap", "on_error")
-        self.changes: list[AccountStateChange] = []
-        callbacks = dict.fromkeys(names, self.events.append) | {"on_account_state": self.changes.append}
-        self.session = account.private_session()
-        clock = Clock()
-        paths = {kind: PathMetrics(kind, clock.monotonic_ns) for kind in Architecture}
-        self.handler = PrivateWebSocketHandler(self.session, paths[DIRECT], **callbacks)
-        self.routes = wire(self.session, self.handler, strategy_set(account.ACCOUNT_VENUE), None, paths, adapted=variant.adapted)
-        route = self.routes[variant.architecture]
-        self.lane = Lane(route, self.session, self.handler.callbacks.emit, venue=account.ACCOUNT_VENUE.name, clock=clock)
-
-    async def deliver(self, *raws: bytes) -> None:
-        for raw in raws:
-            self.lane.deliver(raw)
-        await self.lane.drain()
-        assert self.lane.accounting().is_balanced
-        callbacks = self.handler.callbacks
-        came = self.session.decoded + self.session.raised + self.lane.raised + callbacks.raised
-        assert came == callbacks.emitted + self.session.absorbed + self.session.held
-        assert callbacks.emitted == callbacks.accepted + callbacks.errors
+        super().__init__(account.ACCOUNT_VENUE, variant)
 
     @property
     def kinds(self) -> list[str]:
