@@ -48,7 +48,7 @@ ROUND: Mapping[str, Callable[[int, str], bytes]] = {
 
 
 class Exchange(FakeVenue):
-    """Sends each round of its market to every connection that is subscribed, to each as late as ``lags_s`` says."""
+    """Sends each round of its market to every connection that is subscribed; its machine behind each is behind by ``lags_s``."""
 
     def __init__(self, round_s: float) -> None:
         super().__init__()
@@ -57,6 +57,7 @@ class Exchange(FakeVenue):
         self.lags_s: defaultdict[int, float] = defaultdict(float)
         self.subscribed: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
         self.rounds = 10
+        self.reached: defaultdict[int, int] = defaultdict(lambda: 10)
         #: A connection is cut after so long.
         self.life_s: float | None = None
         self.rest = FakeRest(self._rest)
@@ -79,17 +80,23 @@ class Exchange(FakeVenue):
 
     async def trade(self) -> None:
         """Round after round, until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.round_s)
             self.rounds += 1
-            for number in range(1, len(self.transports) + 1):
-                for channel, pair in sorted(self.subscribed[number]):
-                    self.send(number, ROUND[channel](self.rounds, pair))
+            for number in range(1, len(self.transports) + 3):
+                loop.call_later(self.lags_s[number], self._reach, number, self.rounds)
+
+    def _reach(self, number: int, rounds: int) -> None:
+        """The venue's machine behind a connection has come so far."""
+        self.reached[number] = rounds
+        for channel, pair in sorted(self.subscribed[number]):
+            self.send(number, ROUND[channel](rounds, pair))
 
     def send(self, number: int, raw: bytes) -> None:
         """Send a message over one connection, in its turn."""
         loop = asyncio.get_running_loop()
-        self._last_s[number] = at_s = max(self._last_s[number] + 1e-6, loop.time() + self.lags_s[number])
+        self._last_s[number] = at_s = max(self._last_s[number] + 1e-6, loop.time())
         loop.call_at(at_s, self.transports[number - 1].deliver, raw)
 
     def _answered(self, number: int, request: dict[str, Any]) -> list[bytes]:
@@ -105,7 +112,8 @@ class Exchange(FakeVenue):
                 continue
             self.subscribed[number].add(key)
             if request["channel"] == OBU:
-                self.send(number, frames.obu(None, self.rounds, [(50, self.rounds)], [(101, 1)], full=True, pair=pair))
+                reached = self.reached[number]
+                self.send(number, frames.obu(None, reached, [(50, reached)], [(101, 1)], full=True, pair=pair))
         return []
 
     def _rest(self, path: str, query: Mapping[str, str]) -> bytes:

@@ -220,6 +220,30 @@ def test_a_state_is_known_again_whose_time_is_that_of_its_sending(apart: int, co
     assert new == history
 
 
+class TestOtherConnections:
+    """Two connections may carry one kind of one symbol, as bars of two intervals are; only the two that change places are compared."""
+
+    def test_what_another_connection_brings_is_not_known_again(self) -> None:
+        session = Session(GATEIO_FUTURES)
+        session.begin_overlap(FIRST)
+        session.source = FIRST
+        assert session.apply([candle(1, BTC, BEGUN_NS, "1m")])
+        session.take_over(SECOND, None)
+        session.source = OTHER
+        assert session.apply([candle(1, BTC, BEGUN_NS, "1m")])
+        session.source = SECOND
+        assert not session.apply([candle(1, BTC, BEGUN_NS, "1m")])
+
+    def test_nor_is_it_noted(self) -> None:
+        session = Session(GATEIO_FUTURES)
+        session.begin_overlap(FIRST)
+        session.source = OTHER
+        assert session.apply([candle(1, BTC, BEGUN_NS, "1m")])
+        session.take_over(SECOND, None)
+        session.source = SECOND
+        assert session.apply([candle(1, BTC, BEGUN_NS, "1m")])
+
+
 class TestRules:
     def test_a_state_that_is_older_than_the_last_is_old_though_it_was_never_told(self) -> None:
         overlap = Overlap(FIRST)

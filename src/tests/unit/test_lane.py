@@ -994,6 +994,9 @@ class TestHeld:
             # A trade is known again for a while, as after a cut; its frame is no overlap.
             assert [trade.trade_id for trade in seen.of(Trade)] == ["1", "2", "3", "4"]
             assert feed.accounting.frames.shed_by_reason == {"overlap": 2} and session.replayed == 1
+            deliver(feed, 5)
+            assert (feed.accounting.frames.in_flight == 0) == (not lane.route.is_queued)
+            await drained(feed)
 
         asyncio.run(run())
 

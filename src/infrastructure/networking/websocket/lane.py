@@ -379,8 +379,8 @@ class Lane:
         marker.settle(now, changed)
 
     def _enqueue(self, frame: _Frame) -> None:
-        if self._is_closed or self._retired is not None:
-            self._shed(self._retired or "closed")
+        if self._is_closed:
+            self._shed("closed")
             return
         if self._passes is None or self._passes(frame[3]):
             self._append(frame)
