@@ -87,6 +87,8 @@ class Rotation:
         self._session = session
         self._first = first
         self._second: Shard | None = None
+        #: The one of the two that carries nothing, as long as there is one.
+        self._spare: Shard | None = None
         self._settings = settings
         self._clock = clock
         self._venue = session.venue.name
@@ -96,6 +98,8 @@ class Rotation:
         self._took_over_ns = 0
         self._streams = self._after_frame = self._held = 0
         self._lost: str | None = None
+        #: What the first lane shed before, when it was itself a second.
+        self._shed_before = _overlap_of(first)
 
     def __repr__(self) -> str:
         state = "under way" if not self._decided.done() else "failed" if not self._took_over_ns else "taken over"
@@ -104,8 +108,7 @@ class Rotation:
     @property
     def spares(self) -> list[Shard]:
         """Of the two connections the one that carries nothing, if there is one."""
-        spare = self._first if self._took_over_ns else self._second
-        return [] if spare is None else [spare]
+        return [] if self._spare is None else [self._spare]
 
     async def run(self) -> RotationReceipt:
         """Replace the connection, or raise RotationFailed: then the first goes on as if nothing had been tried."""
@@ -174,7 +177,7 @@ class Rotation:
         first, overlap_s = self._first, self._settings.overlap_s
         # What the first told a moment ago may come late over the second.
         await asyncio.sleep(overlap_s)
-        self._second = second = self._owner.spare_shard(self)
+        self._second = self._spare = second = self._owner.spare_shard(self)
         second.lane.switches = first.lane.switches
         waiters = second.subscriber.want(sorted(first.subscriber.agreed))
         await asyncio.shield(second.opened)
@@ -232,6 +235,7 @@ class Rotation:
         second.subscriber.take_over(first.subscriber)
         first.repairs.hand_over(second.repairs)
         first.belong_to(self)
+        self._spare = first
         first.stop(NotConnected(self._venue))
         second.belong_to(self._owner)
         second.lane.release(self._session.overlap)
@@ -244,7 +248,7 @@ class Rotation:
         """Let the overlap end, and the first with it."""
         second = self._second
         assert second is not None
-        await self._owner.end_shard(self._first)
+        await self._end_spare()
         await asyncio.sleep(self._settings.overlap_s)
         if second.connection is not None:
             await _at_most(self._settings.timeout_s, second.connection.round_trip())
@@ -256,20 +260,24 @@ class Rotation:
 
     async def _undo(self) -> None:
         self.stop()
-        if self._second is not None:
-            await self._owner.end_shard(self._second)
+        await self._end_spare()
+
+    async def _end_spare(self) -> None:
+        if self._spare is not None:
+            await self._owner.end_shard(self._spare)
+            self._spare = None
 
     def _decide(self, reason: str) -> None:
         if not self._decided.done():
             self._decided.set_result(reason)
 
     def _receipt(self) -> RotationReceipt:
-        lanes = [shard.lane for shard in (self._first, self._second) if shard is not None]
+        shards = [shard for shard in (self._first, self._second) if shard is not None]
         return RotationReceipt(
             streams=self._streams,
             after_frame=self._after_frame,
             held=self._held,
-            overlap=sum(lane.shed.get("overlap", 0) for lane in lanes),
+            overlap=sum(map(_overlap_of, shards)) - self._shed_before,
             began_ns=self._began_ns,
             took_over_ns=self._took_over_ns,
             ended_ns=self._clock.monotonic_ns(),
@@ -288,6 +296,7 @@ class Rotations:
         self._chance = chance
         self._life_s = session.venue.limits.connection_life_s
         self._turn = asyncio.Lock()
+        self._series = asyncio.Lock()
         self._current: Rotation | None = None
         self._is_stopped = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -325,7 +334,7 @@ class Rotations:
 
         If the caller is cancelled it goes on.
         """
-        task = self._begin(self._each(tuple(self._owner.shards)))
+        task = self._begin(self._each())
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -333,27 +342,27 @@ class Rotations:
                 raise RotationFailed(self._session.venue.name, "it was ended") from None
             raise
 
-    async def _each(self, shards: Sequence[Shard]) -> tuple[RotationReceipt, ...]:
+    async def _each(self) -> tuple[RotationReceipt, ...]:
         receipts: list[RotationReceipt] = []
         failures: list[RotationFailed] = []
-        for shard in shards:
-            try:
-                receipts.append(await self._rotate(shard))
-            except RotationFailed as failure:
-                failures.append(failure)
+        async with self._series:
+            for shard in tuple(self._owner.shards):
+                try:
+                    receipts += await self._rotate(shard)
+                except RotationFailed as failure:
+                    failures.append(failure)
         if failures:
             raise failures[0]
         return tuple(receipts)
 
-    async def _rotate(self, shard: Shard) -> RotationReceipt:
+    async def _rotate(self, shard: Shard) -> list[RotationReceipt]:
+        """Nothing where the connection had its end, or was replaced, before its turn came."""
         async with self._turn:
             if shard not in self._owner.shards:
-                raise RotationFailed(self._session.venue.name, "its streams were ended meanwhile")
-            self._current = rotation = Rotation(self._owner, self._session, shard, self._settings, self._clock)
-            receipt = None
+                return []
+            self._current = Rotation(self._owner, self._session, shard, self._settings, self._clock)
             try:
-                receipt = await rotation.run()
-                return receipt
+                return [await self._current.run()]
             finally:
                 # What a rotation that was stopped has left, its owner ends.
                 if not self._is_stopped:
@@ -398,6 +407,10 @@ class Rotations:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, TickrailError):
             self._owner.report("rotation", f"{type(error).__name__}: {error}")
+
+
+def _overlap_of(shard: Shard) -> int:
+    return shard.lane.shed.get("overlap", 0)
 
 
 async def _at_most(seconds: float, work: Awaitable[object]) -> None:
