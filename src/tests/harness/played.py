@@ -76,8 +76,13 @@ class PlayedExchange:
     @property
     def private_line(self) -> Line:
         """The connection of the account."""
-        (line,) = [line for line in self.lines if any(topic.channel in self.exchange.private_channels for topic in line.client.topics)]
+        (line,) = self.private_lines
         return line
+
+    @property
+    def private_lines(self) -> list[Line]:
+        """The connections of the account: two while one is about to take over from the other."""
+        return [line for line in self.lines if any(topic.channel in self.exchange.private_channels for topic in line.client.topics)]
 
     async def __call__(
         self,
@@ -193,6 +198,7 @@ class PlayedExchange:
     def _told(self, client: Client, on_loss: OnLoss) -> OnLoss:
         def lost(loss: Loss) -> None:
             self.lines = [line for line in self.lines if line.client is not client]
+            self.exchange.dismiss(client)
             on_loss(loss)
 
         return lost

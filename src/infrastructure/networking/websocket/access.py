@@ -165,6 +165,12 @@ class ListenKey:
         """The key is not to be used for another connection."""
         self._key = None
 
+    async def end(self, key: Secret, error: KeyExpired) -> None:
+        """The venue does not know ``key`` any more, and nobody can say since when."""
+        if key is self._key:
+            self._ends_s = _now_s()
+            await self._fails(error)
+
     def close(self) -> None:
         """Renew it no more."""
         if self._keeper is not None:
@@ -193,7 +199,7 @@ class ListenKey:
                 left_s = self.left_s
                 self._report("listen key", f"not renewed, {max(left_s, 0.0):.0f} s before it ends: {failure}")
                 if isinstance(failure, KeyExpired):
-                    await self._fails(failure)
+                    await self.end(key, failure)
                 elif left_s <= self._keys.life_s * LAST_SHARE:
                     await self._fails(KeyExpired(self._venue_name, f"it could not be renewed: {failure}"))
                 wait_s = self._chance.uniform(RETRY_S / 2, RETRY_S)

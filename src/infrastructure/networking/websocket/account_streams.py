@@ -122,6 +122,12 @@ class AccountStreams(Connections):
         if not self.account.is_live:
             self._carrier.doubt()
 
+    async def end_shard(self, shard: Shard) -> None:
+        """As Connections.end_shard."""
+        await super().end_shard(shard)
+        assert isinstance(shard, PrivateShard)
+        await shard.tell_of_key()
+
     def report(self, kind: str, text: str) -> None:
         """Tell the user of what is no single connection's."""
         self._lanes[0].call("report", lambda: self._session.report(kind, text))
@@ -147,20 +153,22 @@ class AccountStreams(Connections):
         )
 
     async def _key_fails(self, error: KeyExpired) -> None:
-        """The key that the connection uses is gone, or will be: go over to another, over another connection if there is time."""
+        """The key that the connection uses will end: go over to another, over another connection. If it has ended, something may be missing."""
         assert self._key is not None
-        carrier, is_over = self._carrier, self._key.left_s <= 0
+        is_over = self._key.left_s <= 0
         try:
             await self._key.create()
-            await self.rotate()
+            if not is_over:
+                await self.rotate()
         except RotationFailed as failure:
             self.report("rotation", str(failure))
-            await carrier.expire(error)
+            is_over = True
         except TickrailError as failure:
             self.report("listen key", f"no new one: {failure}")
             if is_over:
                 self._key.drop()
-                await carrier.expire(error)
+        if is_over:
+            await self._carrier.expire(error)
 
     def _doubted(self, epoch: int) -> None:
         if self._shards:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from infrastructure.account_api import RefusalKind
+from infrastructure.credentials import Secret
 from infrastructure.errors import (
     AuthenticationFailed,
     KeyExpired,
@@ -56,6 +57,9 @@ class PrivateShard(Shard):
         self._key = key
         self._streams = [(channel, ALL) for channel in channels]
         self._failure: TickrailError | None = None
+        #: The key that it connected with last, and what the venue had against it.
+        self._used: Secret | None = None
+        self._refusal: KeyExpired | None = None
         self._is_doubted = asyncio.Event()
         #: Done when the account is live for the first time.
         self.lived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -74,6 +78,11 @@ class PrivateShard(Shard):
             connection.learn(Fact.EXPIRED)
             connection.abort(LossCause.EXPIRED)
 
+    async def tell_of_key(self) -> None:
+        """It has ended and another goes on: if the venue did not know its key any more, that one's has ended too."""
+        if self._key is not None and self._used is not None and self._refusal is not None:
+            await self._key.end(self._used, self._refusal)
+
     def stop(self, error: TickrailError) -> None:
         """As Shard.stop."""
         super().stop(error)
@@ -89,8 +98,8 @@ class PrivateShard(Shard):
         await self._access.identify()
         if self._key is None:
             return url
-        key = await self._key.get()
-        return with_query(url, self._key.name, key.reveal())
+        self._used = await self._key.get()
+        return with_query(url, self._key.name, self._used.reveal())
 
     async def _ask(self, connection: Connection) -> None:
         """Subscribe, reconcile, and stay with it until the connection ends."""
@@ -107,7 +116,7 @@ class PrivateShard(Shard):
             elif isinstance(error, KeyExpired):
                 if connection.is_open:
                     connection.learn(Fact.EXPIRED)
-                if self._key is not None:
+                if self._key is not None and self._carries:
                     self._key.drop()
             await connection.close()
         finally:
@@ -157,7 +166,8 @@ class PrivateShard(Shard):
     def _meant(self, refusal: SubscriptionRefused) -> TickrailError:
         kind = self._access.judged(refusal.words, refusal.code)
         if kind is RefusalKind.KEY:
-            return KeyExpired(self._venue.name, refusal.words)
+            self._refusal = KeyExpired(self._venue.name, refusal.words)
+            return self._refusal
         if kind is RefusalKind.OTHER:
             return refusal
         return AuthenticationFailed(self._venue.name, refusal.words, refusal.code)
