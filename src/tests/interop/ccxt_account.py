@@ -106,7 +106,9 @@ async def main() -> None:
         await exchange.load_markets()
         commands = await standard_input()
         async with asyncio.TaskGroup() as group:
-            watching = [group.create_task(watch(exchange)) for watch in (*WATCHES, *([watch_positions] if has_contracts else []))]
+            watching = [group.create_task(watch(exchange)) for watch in WATCHES]
+            if has_contracts:
+                watching.append(group.create_task(watch_positions(exchange)))
             if await commands.readline():
                 for symbol in given.symbols:
                     await trade(exchange, symbol, closes=has_contracts and symbol == given.symbols[0])

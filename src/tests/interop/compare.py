@@ -2,6 +2,8 @@
 
     cd src && ../.venv/bin/python -m tests.interop.compare PYTHON [--seconds 15] [--venue VENUE]
 
+Then the same of accounts: see ``compare_accounts``.
+
 PYTHON is that of an environment with ccxt and cryptofeed. Every client is a process of its own. What a client has in common with tickrail,
 a book or a top at an update id, a trade or a ticker, must be the same for both, but for what ``VENUES`` says of a client. Exit code 0
 only if it is, if there was enough of it, if the exchange was asked for the channels that the table names, and if no client ended before its

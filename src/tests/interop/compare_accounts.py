@@ -1,7 +1,8 @@
 """ccxt.pro with an account, unmodified, held against tickrail with the same account at the same simulated exchange.
 
 ccxt trades by its own REST calls. In the end, when all has settled, each order, fill, balance and position must be the same for ccxt
-and for tickrail in both architectures, but for what ``VENUES`` says of ccxt; and no fill may have been told twice. Started by ``compare``.
+and for tickrail in both architectures, but for what ``VENUES`` says of ccxt; balances and positions must be those of the exchange's own
+ledger; and no fill may have been told twice. Started by ``compare``.
 """
 
 import asyncio
@@ -136,6 +137,11 @@ async def run_all(play: Play, clients: Sequence[Client], exchange: SideChannel, 
     """Run them until all has settled, or one ends, or the time is up; gives what was wrong, but for what they saw."""
     trader = clients[-1]
 
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            news.clear()
+            await news.wait()
+
     async def trade() -> None:
         while await channels_asked(clients, exchange) != Counter(client.channels for client in clients):
             await asyncio.sleep(POLL_S)
@@ -146,11 +152,6 @@ async def run_all(play: Play, clients: Sequence[Client], exchange: SideChannel, 
         await exchange.trade(TRADES)
         ledger = await exchange.account()
         await until(lambda: not compare(play, clients, ledger)[1])
-
-    async def until(condition: Callable[[], bool]) -> None:
-        while not condition():
-            news.clear()
-            await news.wait()
 
     trading = asyncio.create_task(trade())
     running = [asyncio.create_task(client.run()) for client in clients]
@@ -180,13 +181,14 @@ async def channels_asked(clients: Sequence[Client], exchange: SideChannel) -> Co
 
 
 def compare(play: Play, clients: Sequence[Client], ledger: Mapping[str, Any]) -> tuple[Table, list[str]]:
-    """Each client against tickrail, in numbers as they stand in the exchange's ``ledger``: a table, and what was wrong."""
+    """Each client against the first, and that against the exchange's ``ledger``: a table, and what was wrong."""
     first, trader = clients[0], clients[-1]
     wanted = {kind: set(first.known[kind]) for kind in KINDS}
     counts = {kind: len(ledger[f"{kind}s"]) for kind in KINDS}
     findings = [f"{first.name}: {len(wanted[kind])} of {count} {kind}s" for kind, count in counts.items() if len(wanted[kind]) != count]
     if not wanted["order"].issuperset(trader.placed):
         findings.append(f"{first.name}: not all of {trader.placed}, which were placed")
+    findings += unlike_ledger(first, ledger)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("client", "its account"):
         table.add_column(column, no_wrap=True)
@@ -207,3 +209,15 @@ def compare(play: Play, clients: Sequence[Client], ledger: Mapping[str, Any]) ->
                 findings.append(f"{client.name}: {kind}: {sorted(own.keys() ^ keys)} not seen, or seen by it alone")
             findings += [f"{client.name}: {kind} {key}: {mine}, tickrail {its}" for key, (mine, its) in different.items()]
     return table, findings
+
+
+def unlike_ledger(client: Client, ledger: Mapping[str, Any]) -> list[str]:
+    """What it knows of balances and positions that is not what the exchange has."""
+    theirs = {("balance", currency, name): text for currency, its in ledger["balances"].items() for name, text in its.items()}
+    theirs |= {("position", symbol, "amount"): its["size"] for symbol, its in ledger["positions"].items()}
+    return [
+        f"{client.name}: {kind} {key}: {name} {value}, the exchange {text}"
+        for (kind, key, name), text in theirs.items()
+        # Of futures a balance is told as a total alone.
+        if (value := client.known[kind].get(key, {}).get(name)) is not None and value != float(text)
+    ]

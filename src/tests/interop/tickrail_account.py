@@ -64,8 +64,7 @@ def on_fill(fill: Fill) -> None:
 
 def on_balance(balance: BalanceUpdate) -> None:
     balances[balance.currency] = balance
-    amounts = balance.total, balance.available, balance.frozen
-    total, available, frozen = map(number, amounts)
+    total, available, frozen = number(balance.total), number(balance.available), number(balance.frozen)
     tell_state("balance", balance.currency, total=total, available=available, frozen=frozen)
 
 
