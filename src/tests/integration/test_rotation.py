@@ -522,6 +522,8 @@ class TestMeanwhile:
         async def main() -> None:
             async with trading(variant) as scene:
                 feed = scene.feed
+                for architecture in (variant.architecture.other, variant.architecture):
+                    await feed.switch(architecture)
                 rotating = await begun(scene)
                 receipt = await feed.switch(variant.architecture.other)
                 assert receipt.changed and len(receipt.connections) == 2 and feed.architecture is variant.architecture.other
@@ -529,7 +531,7 @@ class TestMeanwhile:
                 again = await feed.switch(variant.architecture)
                 await scene.flows()
                 scene.assert_once()
-                assert again.changed and feed.switches == 2 and feed.accounting.frames.is_balanced
+                assert again.changed and feed.switches == 4 and feed.accounting.frames.is_balanced
 
         run(main())
 
@@ -620,6 +622,10 @@ class TestMeanwhile:
                     assert earlier.ended_ns <= later.began_ns
                 await scene.flows()
                 scene.assert_once(BTC, ETH)
+                # So are one that is asked for and one that is due.
+                one, other, *_ = feed.shards
+                (first,), (second,) = await asyncio.gather(feed._rotations._rotate(one), feed._rotations._rotate(other))
+                assert first.ended_ns <= second.began_ns
                 # One cut, its own streams.
                 at.transports[at.open[0] - 1].lose(CUT)
                 await until(lambda: scene.seen.gaps)
