@@ -46,6 +46,11 @@ class Told:
         return [fill.fill_id for fill in self.of(Fill)]
 
     @property
+    def orders(self) -> list[OrderUpdate]:
+        """What was told of orders."""
+        return self.of(OrderUpdate)
+
+    @property
     def errors(self) -> list[str]:
         """The kinds of the errors."""
         return [error.kind for error in self.of(ErrorEvent)]
@@ -105,7 +110,7 @@ class Scene:
         state = self.exchange.exchange.account.state()
         assert_same_account(state, self.account)
         assert_every_fill_once(state, self.told)
-        assert_orders_go_forward(self.told.of(OrderUpdate))
+        assert_orders_go_forward(self.told.orders)
         accounting = self.manager.accounting
         assert accounting.is_balanced, accounting
 

@@ -153,7 +153,7 @@ class AccountStreams(Connections):
         )
 
     async def _key_fails(self, error: KeyExpired) -> None:
-        """The key that the connection uses will end: go over to another, over another connection. If it has ended, something may be missing."""
+        """The key that the connection uses will end: go over to another, over another connection. If it has ended, something is missing."""
         assert self._key is not None
         is_over = self._key.left_s <= 0
         try:
