@@ -32,9 +32,10 @@ check: setup ## lint, format, types
 test: check ## everything that must hold
 	$(BIN)/pytest --numprocesses 3 --dist worksteal $(ARGS)
 
-soak: setup ## the long forms: every interleaving of a lane to 8 steps, 10,000 seeds of the simulation
+soak: setup ## the long forms: every interleaving of a lane to 8 steps, 10,000 seeds of the simulation, 10,000 orders of an account
 	cd src && ../$(BIN)/python -m tests.harness.soak $(ARGS)
-	TICKRAIL_SOAK=1 $(BIN)/pytest src/tests/property src/tests/fuzz src/tests/integration/test_shards.py
+	TICKRAIL_SOAK=1 $(BIN)/pytest src/tests/property src/tests/fuzz src/tests/integration/test_shards.py src/tests/integration/test_account.py \
+		src/tests/integration/test_account_rotation.py
 
 soak-live: setup ## real sockets: 1,050 switches a minute with cuts and holes, of one venue and of all; connections replaced; 500 reconnects
 	cd src && ../$(BIN)/python -m tests.harness.live_soak $(ARGS)

@@ -45,6 +45,11 @@ class Told:
         return [fill.fill_id for fill in self.of(Fill)]
 
     @property
+    def orders(self) -> list[OrderUpdate]:
+        """What was told of orders."""
+        return self.of(OrderUpdate)
+
+    @property
     def errors(self) -> list[str]:
         """The kinds of the errors."""
         return [error.kind for error in self.of(ErrorEvent)]
@@ -104,8 +109,8 @@ class Scene:
         state = self.exchange.exchange.account.state()
         assert_same_account(state, self.account)
         assert_every_fill_once(state, self.told)
-        assert_orders_go_forward(self.told.of(OrderUpdate))
-        assert_orders_end_as_they_did(state, self.told.of(OrderUpdate))
+        assert_orders_go_forward(self.told.orders)
+        assert_orders_end_as_they_did(state, self.told.orders)
         accounting = self.manager.accounting
         assert accounting.is_balanced, accounting
 

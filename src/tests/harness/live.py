@@ -23,7 +23,7 @@ from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.launch import SideChannel, level_floats
 from infrastructure.simulator.server import Simulator
 from tests.harness import frames
-from tests.harness.bare_server import CLOSE, PING, PONG, TEXT, Peer, answer, frame, run_on, text, upgrade
+from tests.harness.bare_server import CLOSE, PING, PONG, TEXT, Certificates, Peer, answer, frame, run_on, text, upgrade
 from tests.harness.variants import Variant
 
 Result = TypeVar("Result")
@@ -57,12 +57,15 @@ async def until(condition: Callable[[], object], within_s: float = 15.0, what: s
 
 
 @asynccontextmanager
-async def simulated(*symbols: str, venue: str = VENUE, rate: float = 400.0, faults: Sequence[str] = ()) -> AsyncIterator[SideChannel]:
-    """A simulated exchange on a port of its own."""
+async def simulated(
+    *symbols: str, venue: str = VENUE, rate: float = 400.0, faults: Sequence[str] = (), certificates: Certificates | None = None
+) -> AsyncIterator[SideChannel]:
+    """A simulated exchange on a port of its own; with ``certificates`` it speaks TLS alone."""
     simulator = Simulator(venue, symbols, rate=rate, faults=faults)
-    async with simulator.serving() as port:
-        rest = f"http://127.0.0.1:{port}"
-        async with aiohttp.ClientSession(rest) as http:
+    async with simulator.serving(security=None if certificates is None else certificates.server()) as port:
+        rest = f"http://127.0.0.1:{port}" if certificates is None else f"https://localhost:{port}"
+        trust = True if certificates is None else certificates.client()
+        async with aiohttp.ClientSession(rest, connector=aiohttp.TCPConnector(ssl=trust)) as http:
             yield SideChannel(venue, rest.replace("http", "ws") + simulator.exchange.websocket_path, rest, http)
 
 

@@ -196,6 +196,8 @@ async def trouble(at: Scene, chance: random.Random, venue: str) -> None:
     """The account trades, and everything goes wrong that can."""
     exchange = at.exchange
     while len(exchange.exchange.account.orders) < ORDERS:
+        if chance.random() < 0.8:
+            await at.is_live()  # Else most would happen while there is no connection.
         for _ in range(chance.randint(1, 30)):
             exchange.trade(chance.randint(1, 4))
             await asyncio.sleep(chance.choice([0, 0.001, 0.01, 0.3]))

@@ -163,6 +163,8 @@ async def trouble(at: Scene, chance: random.Random, venue: str) -> int:
     """The account trades and is rotated, and everything goes wrong that can; gives how many rotations came to their end."""
     exchange, rotating, rotated = at.exchange, asyncio.ensure_future(_rotation(at)), 0
     while len(exchange.exchange.account.orders) < ORDERS:
+        if chance.random() < 0.8:
+            await at.is_live()  # Else most would happen while there is no connection.
         for _ in range(chance.randint(1, 40)):
             exchange.trade(chance.randint(1, 2))
             await asyncio.sleep(chance.choice([0, 0.01, 0.3, 0.3]))
