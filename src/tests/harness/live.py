@@ -22,7 +22,7 @@ from infrastructure.networking.websocket.settings import ExchangeSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.launch import SideChannel, level_floats
 from infrastructure.simulator.server import Simulator
-from tests.harness import frames
+from tests.harness import canary, frames
 from tests.harness.bare_server import CLOSE, PING, PONG, TEXT, Certificates, Peer, answer, frame, run_on, text, upgrade
 from tests.harness.variants import Variant
 
@@ -61,7 +61,7 @@ async def simulated(
     *symbols: str, venue: str = VENUE, rate: float = 400.0, faults: Sequence[str] = (), certificates: Certificates | None = None
 ) -> AsyncIterator[SideChannel]:
     """A simulated exchange on a port of its own; with ``certificates`` it speaks TLS alone."""
-    simulator = Simulator(venue, symbols, rate=rate, faults=faults)
+    simulator = Simulator(venue, symbols, rate=rate, faults=faults, api_key=canary.KEY, secret=canary.SECRET)
     async with simulator.serving(security=None if certificates is None else certificates.server()) as port:
         rest = f"http://127.0.0.1:{port}" if certificates is None else f"https://localhost:{port}"
         trust = True if certificates is None else certificates.client()

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from infrastructure.events import BookTicker, Fill, Gap, Trade
 from infrastructure.exchanges import venue_named
 from infrastructure.feed import open_feed
+from infrastructure.networking.websocket.account_streams import AccountStreams
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.launch import SideChannel, simulated_exchange
 from infrastructure.simulator.ledger import Ledger, Stream
 from infrastructure.simulator.market import hidden_number
-from tests.harness.account_scene import CREDENTIALS, TRADED, Told, assert_every_fill_once, assert_orders_go_forward, assert_same_account
+from tests.harness import canary
+from tests.harness.account_scene import TRADED, Told, assert_every_fill_once, assert_orders_go_forward, assert_same_account
 from tests.harness.bare_server import Certificates
 from tests.harness.live import assert_right, assert_whole, run, settings_of, simulated, until
 from tests.harness.variants import VARIANTS, Variant
@@ -107,7 +110,7 @@ async def desk(venue: str, variant: Variant, at: SideChannel, security: ssl.SSLC
         websocket_url=at.logged_url(LOG),
         symbols=TRADED[venue],
         channels=["trade", "book_ticker", "orderbook"],
-        credentials=CREDENTIALS,
+        credentials=canary.credentials(),
         architecture=variant.architecture,
         rotation={"overlap_s": 0.3},
     )
@@ -137,13 +140,13 @@ async def through_everything(venue: str, variant: Variant, at: SideChannel, secu
         assert here.told.gaps == []
         assert feed.accounting.frames.shed_by_reason["overlap"] > 0
         for scope in ("all", "private", "public"):
-            connects = feed.private.connects
+            more = feed.private.connects + 1
             if venue == "mexc_spot":
                 await at.fault("key-dies")
             await at.fault("cut")
             switching = feed.switch(feed.private.architecture.other, scope=scope)
             await here.trade(30)
-            await until(lambda at_least=connects + 1: feed.private.connects >= at_least, what="another connection")
+            await until(partial(has_connects, feed.private, more), what="another connection")
             await here.is_live()
             await switching
             await here.trade(30)
@@ -154,10 +157,14 @@ async def through_everything(venue: str, variant: Variant, at: SideChannel, secu
         assert ("key expired" in here.told.errors) is (venue == "mexc_spot")
 
 
+def has_connects(streams: AccountStreams, count: int) -> bool:
+    return streams.connects >= count
+
+
 @pytest.mark.parametrize("venue", VENUES)
 def test_the_account_is_the_exchanges_to_the_last_digit_and_the_markets_ledger_clean(venue: str, variant: Variant) -> None:
     async def main() -> None:
-        options = ("--rate", str(RATE), "--symbols", ",".join(TRADED[venue]))
+        options = ("--rate", str(RATE), "--symbols", ",".join(TRADED[venue]), "--api-key", canary.KEY, "--secret", canary.SECRET)
         async with simulated_exchange(venue, *options) as at:
             await through_everything(venue, variant, at)
 
@@ -188,7 +195,12 @@ def test_a_fill_overtakes_a_market_that_waits_for_its_consumer(venue: str, varia
             trades += 1
 
         async with simulated(*TRADED[venue], venue=venue, rate=4000) as at:
-            named = {"symbols": TRADED[venue], "channels": ["trade"], "credentials": CREDENTIALS, "architecture": variant.architecture}
+            named = {
+                "symbols": TRADED[venue],
+                "channels": ["trade"],
+                "credentials": canary.credentials(),
+                "architecture": variant.architecture,
+            }
             settings = settings_of(at, venue, high_water=200, **named)
             async with open_feed(settings, private_handler=told.handler, adapted=variant.adapted, on_trade=on_trade) as feed:
                 (market,) = feed.lanes

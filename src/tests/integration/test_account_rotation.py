@@ -149,6 +149,7 @@ class TestOnDemand:
     def test_through_cuts_lapsed_keys_outages_switches_and_rotations_every_fill_is_told_once(self, venue: str, variant: Variant) -> None:
         async def main() -> None:
             async with scene(venue, variant, seed=3) as at:
+                at.exchange.cut()
                 rotated = await trouble(at, random.Random(f"{venue} {variant}"), venue)
                 at.exchange.faults.clear()
                 await asyncio.sleep(200)  # A key that lapsed in silence is found out by then.
