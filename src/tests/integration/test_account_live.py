@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from infrastructure.events import BookTicker, Fill, Gap, Trade
 from infrastructure.exchanges import venue_named
 from infrastructure.feed import open_feed
+from infrastructure.networking.websocket.account_streams import AccountStreams
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.launch import SideChannel, simulated_exchange
 from infrastructure.simulator.ledger import Ledger, Stream
@@ -87,6 +89,10 @@ def _is_same(state: dict[str, Any], feed: WebSocketManager) -> bool:
     return True
 
 
+def _has_connected(private: AccountStreams, times: int) -> bool:
+    return private.connects >= times
+
+
 @asynccontextmanager
 async def desk(venue: str, variant: Variant, at: SideChannel, security: ssl.SSLContext | None = None) -> AsyncIterator[Desk]:
     """One that is open; both its accounts must be right when it is closed."""
@@ -143,7 +149,7 @@ async def through_everything(venue: str, variant: Variant, at: SideChannel, secu
             await at.fault("cut")
             switching = feed.switch(feed.private.architecture.other, scope=scope)
             await here.trade(30)
-            await until(lambda at_least=connects + 1: feed.private.connects >= at_least, what="another connection")
+            await until(partial(_has_connected, feed.private, connects + 1), what="another connection")
             await here.is_live()
             await switching
             await here.trade(30)
