@@ -90,6 +90,10 @@ def _is_same(state: dict[str, Any], feed: WebSocketManager) -> bool:
     return True
 
 
+def _has_connected(private: AccountStreams, times: int) -> bool:
+    return private.connects >= times
+
+
 @asynccontextmanager
 async def desk(venue: str, variant: Variant, at: SideChannel, security: ssl.SSLContext | None = None) -> AsyncIterator[Desk]:
     """One that is open; both its accounts must be right when it is closed."""
@@ -140,13 +144,13 @@ async def through_everything(venue: str, variant: Variant, at: SideChannel, secu
         assert here.told.gaps == []
         assert feed.accounting.frames.shed_by_reason["overlap"] > 0
         for scope in ("all", "private", "public"):
-            more = feed.private.connects + 1
+            connects = feed.private.connects
             if venue == "mexc_spot":
                 await at.fault("key-dies")
             await at.fault("cut")
             switching = feed.switch(feed.private.architecture.other, scope=scope)
             await here.trade(30)
-            await until(partial(has_connects, feed.private, more), what="another connection")
+            await until(partial(_has_connected, feed.private, connects + 1), what="another connection")
             await here.is_live()
             await switching
             await here.trade(30)
@@ -155,10 +159,6 @@ async def through_everything(venue: str, variant: Variant, at: SideChannel, secu
         assert {gap.channel for gap in here.told.gaps} == set(feed.settings.account_channels)
         assert feed.private.switches >= 3 and here.told.of(Fill)
         assert ("key expired" in here.told.errors) is (venue == "mexc_spot")
-
-
-def has_connects(streams: AccountStreams, count: int) -> bool:
-    return streams.connects >= count
 
 
 @pytest.mark.parametrize("venue", VENUES)

@@ -172,7 +172,8 @@ async def trouble(at: Scene, chance: random.Random, venue: str) -> int:
         if rotating.done():
             rotated += rotating.result()
             rotating = asyncio.ensure_future(_rotation(at))
-        match chance.choice(["cut", *["none"] * 6, "switch", "switch", "outage", "key", "login", "damage"]):
+        what = chance.choice(["cut", *["none"] * 6, "switch", "switch", "outage", "key", "login", "damage"])
+        match what if at.told.gaps else "cut":
             case "cut":
                 if exchange.lines:
                     exchange.cut(chance.choice(exchange.lines))
