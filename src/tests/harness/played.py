@@ -55,10 +55,14 @@ class PlayedExchange:
         self.is_up = True
         #: Signed requests, of those that subscribe the first of each round alone.
         self.signed = 0
+        #: How many connections it still resets together with its answer to their last private subscription.
+        self.cuts_with_answer = 0
         #: Whether its time request answers without the skew that it judges by.
         self.is_lying_about_time = False
         #: Of every push of a public stream: kind, symbol and number.
         self.pushed: list[tuple[str, str, int]] = []
+        #: Private channels that a client asks for.
+        self.private_count = 3
         self._clock = clock
         self._life_s = life_s
         self._loop = asyncio.get_running_loop()
@@ -191,6 +195,9 @@ class PlayedExchange:
             client.topics.difference_update(reply.ended)
             client.topics.update(reply.begun)
             client.begun += len(reply.begun)
+            if is_private and self.cuts_with_answer and len(client.topics) >= self.private_count:
+                self.cuts_with_answer -= 1
+                self._loop.call_soon(self.cut, line)
             return [*([] if reply.answer is None else [reply.answer]), *reply.more, *reply.books]
 
         return answered

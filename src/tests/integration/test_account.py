@@ -313,6 +313,20 @@ class TestAccess:
 
         run(main())
 
+    def test_a_cut_that_comes_with_the_last_answer_is_a_cut_like_any_other(self, venue: str, variant: Variant) -> None:
+        async def main() -> None:
+            async with scene(venue, variant) as at:
+                await busy(at)
+                at.exchange.private_count = len(at.manager.settings.account_channels)
+                at.exchange.cuts_with_answer = 3
+                at.exchange.cut()
+                await busy(at)
+                await at.is_settled()
+                at.assert_right()
+                assert at.exchange.cuts_with_answer == 0 and len(at.exchange.urls) == 5
+
+        run(main())
+
     def test_k6_only_subscriptions_are_sent_again(self, venue: str, variant: Variant) -> None:
         async def main() -> None:
             async with scene(venue, variant, channels=("trade",)) as at:

@@ -128,6 +128,8 @@ class PrivateShard(Shard):
         if self._carries:
             self.in_lane(PrivateSession.begin)
         await self._subscribe()
+        if not connection.is_open:
+            return  # Lost together with the last answer.
         connection.learn(Fact.CONFIRMED)
         self._reconciler.begin()
         self.has_asked.set()
@@ -194,6 +196,8 @@ class PrivateShard(Shard):
                 continue
             await self.in_lane(PrivateSession.reconcile, snapshot, epoch)
             self._reconciler.verified(asked_ms)
+        if not connection.is_open:
+            return
         connection.learn(Fact.RECONCILED)
         connection.learn(Fact.DATA)
         if not self.lived.done():
