@@ -216,8 +216,6 @@ class VenueRun:
         settings = self._settings
         options = ["--seed", str(settings.seed), "--rate", str(self.rate), "--orders", str(settings.orders)]
         options += ["--symbols", ",".join(self.symbols)]
-        meaningless = EXCHANGES[self.venue.name].meaningless
-        options += [part for fault in settings.faults if fault.partition("=")[0] not in meaningless for part in ("--fault", fault)]
         async with AsyncExitStack() as stack:
             exchange = await stack.enter_async_context(simulated_exchange(self.venue.name, *options))
             await exchange.pause()  # What happens from here on is streamed, and all of it.
@@ -231,6 +229,11 @@ class VenueRun:
             for index, way in enumerate(ways.values()):
                 await feed.subscribe(self.symbols[index :: len(ways)], [way])
             await ready.wait()
+            # Not before: connections that are cut all the time might never all be open.
+            meaningless = EXCHANGES[self.venue.name].meaningless
+            for fault in settings.faults:
+                if fault.partition("=")[0] not in meaningless:
+                    await exchange.fault(fault)
             await exchange.resume()
             troubles = asyncio.create_task(self._trouble(exchange, feed))
             try:

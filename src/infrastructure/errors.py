@@ -230,7 +230,7 @@ class SubscriptionRefused(TickrailError):
 
     def __str__(self) -> str:
         code = "" if self.code is None else f" (code {self.code})"
-        return f"{self.venue} refused {self.channel} of {', '.join(self.symbols)}: {self.words}{code}"
+        return f"{self.venue} refused {self.channel} of {', '.join(self.symbols)}: {self.words.strip()}{code}"
 
 
 class SubscriptionUnanswered(TickrailError):
@@ -266,7 +266,7 @@ class AuthenticationFailed(TickrailError):
 
     def __str__(self) -> str:
         code = "" if self.code is None else f" (code {self.code})"
-        return f"{self.venue} refused the credentials: {self.words}{code}; see to the key, its secret and its permissions"
+        return f"{self.venue} refused the credentials: {self.words.strip()}{code}; see to the key, its secret and its permissions"
 
 
 class KeyExpired(TickrailError):

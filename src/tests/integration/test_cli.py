@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,11 @@ INJECTED: dict[str, tuple[str, Iterable[str]]] = {
     "drop": ("lost", ["mexc_spot"]),
     "double": ("duplicated", ["gateio_futures"]),
     "swap": ("reordered", ["gateio_spot"]),
+    "lose-fill": ("fills_lost", VENUES),
+    "double-fill": ("fills_duplicated", VENUES),
 }
+#: How its findings begin.
+FOUND = {"fills_lost": "fill lost", "fills_duplicated": "fill duplicated"}
 #: As users have it, 80 columns wide.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"COLUMNS": "80"}
 
@@ -58,14 +63,15 @@ def at_once(commands: Iterable[tuple[object, ...]]) -> Iterator[dict[tuple[objec
 
 def found_of(figures: dict[str, Any]) -> list[Any]:
     """What a demo found, at one venue or over all."""
-    return [figures[name] for name in ("lost", "duplicated", "reordered", "wrong_books", "unbalanced", "findings")]
+    names = ("lost", "duplicated", "reordered", "wrong_books", "fills_lost", "fills_duplicated", "orders_reordered", "wrong_account")
+    return [figures[name] for name in (*names, "unbalanced", "findings")]
 
 
-NOTHING = [0, 0, 0, [], False, []]
+NOTHING = [0, 0, 0, [], 0, 0, 0, [], False, []]
 
 
 def test_a_demo_proves_that_nothing_was_lost_at_any_venue_across_its_switches() -> None:
-    done = run("demo", "--seconds", 2, "--rate", 3000, "--switch-every", 0.1, "--seed", 3, "--json")
+    done = run("demo", "--seconds", 2, "--rate", 3000, "--orders", 20, "--switch-every", 0.1, "--seed", 3, "--json")
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
     summary = json.loads(done.stdout)
     assert found_of(summary) == NOTHING and 2 <= summary["seconds"] < 10
@@ -78,6 +84,9 @@ def test_a_demo_proves_that_nothing_was_lost_at_any_venue_across_its_switches() 
         assert venue["switches"] >= 5 and venue["connections"] == 1
         assert venue["books"] == {"live": 6, "syncing": 0, "gap": 0, "stale": 0}
         assert venue["gaps_repaired"] >= 0
+        account = venue["account"]
+        assert account["state"] == "live" and account["fills"] > 0 and account["orders"] >= 0 and venue["account_gaps"] == 0
+        assert all(Decimal(total) >= 0 for total in account["balances"].values()) and "USDT" in account["balances"]
         assert sum(path["messages"] for path in venue["architectures"].values()) == frames["received"]
         for path in (venue["architectures"][architecture] for architecture in ("direct", "strategy")):
             assert path["messages"] > 0 and path["errors"] == 0 and 0 < path["p50_ns"] <= path["p99_ns"]
@@ -90,7 +99,7 @@ def test_a_demo_proves_that_nothing_was_lost_at_any_venue_across_its_switches() 
 @pytest.fixture
 def injected() -> Iterator[dict[str, "subprocess.Popen[str]"]]:
     """Demos with a fault of our own each, all at once: they mostly wait."""
-    options = ("demo", "--seconds", 1.5, "--switch-every", 0.1, "--json")
+    options = ("demo", "--seconds", 1.5, "--switch-every", 0.1, "--orders", 40, "--json")
     commands = {
         fault: (*options, "--rate", 1500 * len(list(venues)), "--inject", fault, *(part for name in venues for part in ("--venue", name)))
         for fault, (_, venues) in INJECTED.items()
@@ -108,7 +117,7 @@ def test_a_demo_finds_every_fault_of_our_own_at_each_venue(injected: dict[str, "
         assert summary[kind] == sum(venue[kind] for venue in summary["venues"].values())
         for name, venue in summary["venues"].items():
             assert venue[kind] > 0, (fault, name)
-            assert any(text.startswith(f"{kind}: ") for text in venue["findings"])
+            assert any(text.startswith(f"{FOUND.get(kind, kind)}: ") for text in venue["findings"])
             assert set(summary["findings"]) >= {f"{text}, {name}" for text in venue["findings"]}
 
 
@@ -117,7 +126,9 @@ def test_a_demo_for_people_ends_with_the_proof() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert lines[-1] == "lost 0  duplicated 0  reordered 0"
-    assert lines[-2] == "books: 12 live, all compared with the exchanges' own, level by level"
+    assert lines[-2] == "fills lost 0  duplicated 0"
+    assert lines[-3] == "accounts: orders, balances and positions compared with theirs, digit by digit"
+    assert lines[-4] == "books: 12 live, all compared with the exchanges' own, level by level"
     assert lines[0].startswith("mexc_spot, gateio_futures: ")
     assert lines[1].split() == ["venue", "architecture", "messages", "per", "second", "errors", "p50", "us", "p99", "us"]
     assert [line.split()[:2] for line in lines[2:6:2]] == [["mexc_spot", "direct"], ["gateio_futures", "direct"]]
@@ -140,8 +151,11 @@ def test_what_a_demo_shows_fits_a_terminal_of_80_columns_and_24_lines() -> None:
     for text, height in zip(pictures, (24, 50) * len(pictures), strict=False):
         lines = [line.rstrip() for line in text.splitlines()]
         assert len(lines) < height and max(map(len, lines)) <= 80
-    small, tall = ([line.split()[0] for line in text.splitlines() if "/USDT" in line] for text in pictures[-2:])
+    small, tall = ([line.split()[0] for line in text.partition("\nbook ")[2].splitlines()[1:]] for text in pictures[-2:])
     assert set(small) == set(VENUES) and len(tall) == 18
+    for text in pictures:
+        accounts = text.partition("\naccount ")[2].splitlines()[1:4]
+        assert [line.split()[0] for line in accounts] == list(VENUES) and all(" live " in line for line in accounts)
 
 
 @pytest.mark.parametrize("venue", VENUES)
@@ -252,6 +266,7 @@ def test_the_help_of_a_command_fits_and_shows_how_to_begin(command: str, capsys:
         (["demo", "--rate", "0"], "Invalid value for '--rate'"),
         (["demo", "--seconds", "nan"], "Invalid value for '--seconds'"),
         (["demo", "--rate", "nan"], "Invalid value for '--rate'"),
+        (["demo", "--orders", "-1"], "Invalid value for '--orders'"),
         (["demo", "--seed", "one"], "Invalid value for '--seed'"),
         (["demo", "--switch-every", "0"], "Invalid value for '--switch-every'"),
         (["demo", "--switch-every", "nan"], "Invalid value for '--switch-every'"),

@@ -1,8 +1,10 @@
 """Switching over real sockets, held against the logs of the exchanges; ``make soak-live`` is the long form of the same."""
 
+import asyncio
+
 import pytest
 
-from infrastructure.demo import DEMO_VENUES, DemoSummary, VenueRun
+from infrastructure.demo import DEMO_VENUES, Demo, DemoSettings, DemoSummary, Trouble, VenueRun
 from infrastructure.events import Architecture
 from infrastructure.exchanges import VENUES
 from infrastructure.simulator import EXCHANGES
@@ -25,6 +27,8 @@ def assert_proven(summary: DemoSummary) -> None:
     for name, figures in summary.venues.items():
         found = (figures.lost, figures.duplicated, figures.reordered, figures.wrong_books, figures.findings, figures.unbalanced)
         assert found == (0, 0, 0, [], [], False), name
+        of_account = (figures.fills_lost, figures.fills_duplicated, figures.orders_reordered, figures.wrong_account)
+        assert of_account == (0, 0, 0, []) and figures.account.state == "live" and figures.account.fills > 0, name
         # A machine that is held up skips turns; each that was taken is a change.
         assert figures.switches > SWITCHES / 4, name
 
@@ -75,3 +79,14 @@ def test_a_venue_switches_all_its_connections_in_the_middle_of_their_frames() ->
     assert_proven(summary)
     figures = summary.venues["mexc_spot"]
     assert figures.connections == 2 and figures.books.live == len(symbols) and figures.gaps_repaired > 0
+
+
+def test_accounts_are_right_through_cuts_a_rotation_and_a_listen_key_that_dies() -> None:
+    troubles = ((0.2, Trouble.CUT), (0.6, Trouble.ROTATE), (1.0, Trouble.KEY_DIES), (1.1, Trouble.CUT))
+    settings = DemoSettings(seconds=2.0, rate=RATE / 3, orders=40.0, switch_every=0.1, troubles=troubles)
+    summary = asyncio.run(Demo(settings=settings).run())
+    assert_proven(summary)
+    for name, figures in summary.venues.items():
+        assert figures.rotations == 2 and figures.rotations_failed == 0, name
+        assert figures.account_gaps >= 2 * 3, name
+        assert figures.account.fills > 10, name

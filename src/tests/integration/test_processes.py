@@ -18,6 +18,7 @@ import pytest
 
 from infrastructure.exchanges import VENUES
 from infrastructure.simulator.market import hidden_number
+from tests.harness import canary
 from tests.harness.captures import ROOT
 
 TICKRAIL = str(Path(sys.executable).with_name("tickrail"))
@@ -92,6 +93,24 @@ def simulated(*options: object) -> Iterator[Exchange]:
         assert process.stdout is not None
         _, websocket_url, rest_url = process.stdout.readline().split()
         yield Exchange(websocket_url, rest_url, process)
+
+
+@contextmanager
+def with_account(venue: str, folder: Path) -> Iterator[Path]:
+    """The configuration of an exchange with an account that trades, whose credentials are in a file."""
+    options = ("--rate", 200, "--orders", 50, "--api-key", canary.KEY, "--secret", canary.SECRET)
+    with started("simulate", venue, *options) as process:
+        assert process.stdout is not None
+        _, websocket_url, rest_url = process.stdout.readline().split()
+        keys = folder / "keys.toml"
+        keys.write_text(f'[{venue}]\nkey = "{canary.KEY}"\nsecret = "{canary.SECRET}"\n')
+        keys.chmod(0o600)
+        symbols = json.dumps(["BTC/USDT:USDT"] if "futures" in venue else [BTC])
+        lines = [f"[{venue}]", f"symbols = {symbols}", 'channels = ["trade"]', f'credentials_file = "{keys}"']
+        lines += [f'websocket_url = "{websocket_url}"', f'rest_url = "{rest_url}"']
+        path = folder / "account.toml"
+        path.write_text("\n".join(lines))
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +242,35 @@ class TestRun:
         assert lines[0] == "tickrail run" and lines[1].split()[:3] == ["exchange", "state", "architecture"]
         assert [line.split()[:3] for line in lines[4:]] == [[VENUE, BTC, "live"], [VENUE, ETH, "live"]]
         assert max(map(len, lines)) <= 80
+
+    @pytest.mark.parametrize("venue", VENUES)
+    def test_an_account_is_shown_and_its_events_are_printed_and_never_a_secret(self, venue: str, tmp_path: Path) -> None:
+        with with_account(venue, tmp_path) as config:
+            code, table, errors = finished("run", "--config", config, "--seconds", 0.5)
+            assert (code, errors, canary.found_in(table)) == (0, "", [])
+            lines = [line.rstrip() for line in table.splitlines()]
+            heads = [line.split() for line in lines]
+            assert ["account", "state", "orders", "fills", "quote", "base", "or", "position"] in heads
+            (shown,) = [line for line in heads if line[:2] == [venue, "live"]]
+            assert int(shown[2]) >= 0 and shown[5] == "USDT" and max(map(len, lines)) <= 80
+            code, printed, errors = finished("run", "--config", config, "--seconds", 1.5, "--events")
+            assert (code, errors, canary.found_in(printed)) == (0, "", [])
+        events = [json.loads(line) for line in printed.splitlines()]
+        kinds = {"order", "fill", "balance", "account_state"} | ({"position"} if "futures" in venue else set())
+        assert {event[0] for event in events} - {"trade"} == kinds
+        assert [event[3] for event in events if event[0] == "account_state"] == ["authenticating", "reconciling", "live"]
+        fills = [event for event in events if event[0] == "fill"]
+        assert len({event[3] for event in fills}) == len(fills) > 0
+        assert all(isinstance(number, str) for event in fills for number in event[6:8])  # not through a float
+
+    def test_credentials_that_are_not_taken_are_told_in_the_exchanges_words(self, tmp_path: Path) -> None:
+        with with_account(VENUE, tmp_path) as config:
+            keys = tmp_path / "keys.toml"
+            keys.write_text(keys.read_text().replace(canary.SECRET, canary.LISTEN_KEY))
+            code, printed, errors = finished("run", "--config", config, "--seconds", 5)
+        assert (code, printed, canary.found_in(errors)) == (2, "", [])
+        (line,) = errors.splitlines()
+        assert line.startswith("tickrail: ") and VENUE in line, line
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_in_a_burst_ends_it_after_all_that_was_received(

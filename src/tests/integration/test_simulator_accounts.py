@@ -187,6 +187,20 @@ def test_only_the_next_connections_are_cut_at_their_first_private_subscription()
     run(test())
 
 
+def test_connections_that_listen_to_the_account_can_be_cut_and_no_others() -> None:
+    async def test() -> None:
+        async with trading() as client, client.http.ws_connect("/ws/v4/") as socket:
+            other = Trader(client.http, socket)
+            await other.subscribe(*CHANNELS)
+            assert await client.post("fault", "cut-private") == 200
+            message = await other.socket.receive(timeout=20)
+            assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR, aiohttp.WSMsgType.CLOSE), message
+            await client.rest_is_here()
+            assert (await client.state())["faults"] == {"cut-private": 1}
+
+    run(test())
+
+
 def test_a_muted_private_channel_is_acknowledged_and_silent() -> None:
     async def test() -> None:
         async with trading(faults=["mute=spot.orders", "quiet-private"]) as client:

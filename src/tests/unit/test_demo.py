@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from infrastructure.account_figures import AccountFigures
 from infrastructure.demo import DEMO_VENUES, BookCounts, Demo, DemoSettings, DemoSummary, VenueFigures, VenueRun
 from infrastructure.errors import SimulatorFailed, UnknownVenue
 from infrastructure.metrics import total_of
@@ -13,8 +14,21 @@ ONE, OTHER = DEMO_VENUES[:2]
 
 def figures(**found: object) -> VenueFigures:
     """Of a venue where nothing was found but this."""
-    nothing = {"lost": 0, "duplicated": 0, "reordered": 0, "unbalanced": False, "findings": [], "wrong_books": []}
-    return VenueFigures(total_of(()), 0, BookCounts(0, 0, 0, 0), {}, 0, 1, **(nothing | found))  # type: ignore[arg-type]  # by name
+    counts = ("lost", "duplicated", "reordered", "fills_lost", "fills_duplicated", "orders_reordered", "rotations_failed")
+    nothing = dict.fromkeys(counts, 0) | {"unbalanced": False, "findings": [], "wrong_books": [], "wrong_account": []}
+    account = AccountFigures("live", 0, 0, {}, {})
+    return VenueFigures(
+        accounting=total_of(()),
+        switches=0,
+        books=BookCounts(0, 0, 0, 0),
+        account=account,
+        account_gaps=0,
+        architectures={},
+        gaps_repaired=0,
+        connections=1,
+        rotations=0,
+        **(nothing | found),  # type: ignore[arg-type]  # by name
+    )
 
 
 @pytest.mark.parametrize(
@@ -23,8 +37,13 @@ def figures(**found: object) -> VenueFigures:
         ({"lost": 3}, 3),
         ({"duplicated": 2}, 2),
         ({"reordered": 1}, 1),
+        ({"fills_lost": 1}, 1),
+        ({"fills_duplicated": 4}, 4),
+        ({"orders_reordered": 5}, 5),
+        ({"rotations_failed": 1}, 1),
         ({"unbalanced": True}, True),
         ({"wrong_books": ["BTC/USDT"]}, [f"{OTHER} BTC/USDT"]),
+        ({"wrong_account": ["balance BTC"]}, [f"{OTHER} balance BTC"]),
     ],
     ids=str,
 )
