@@ -21,7 +21,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml setup.py $(MESSAGES)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: setup ## stream three simulated exchanges at once through both architectures; ARGS="--seconds 5 --json"
+demo: setup ## stream three simulated exchanges and an account at each through both architectures; ARGS="--seconds 5 --json"
 	$(BIN)/tickrail demo $(ARGS)
 
 check: setup ## lint, format, types

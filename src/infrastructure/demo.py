@@ -31,8 +31,8 @@ from infrastructure.simulator.ledger import Ledger, Stream
 from infrastructure.simulator.market import hidden_number
 from infrastructure.venue import Repair, Venue
 
-#: Of all venues that can be simulated.
-DEMO_VENUES = tuple(name for name in VENUES if name in EXCHANGES)
+#: Those that can be simulated and have accounts.
+DEMO_VENUES = tuple(name for name, venue in VENUES.items() if name in EXCHANGES and venue.private is not None)
 LOG_NAME = "demo"
 #: How often an exchange's log is read, and the picture drawn.
 LOG_EVERY_S = 0.25

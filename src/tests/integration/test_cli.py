@@ -30,8 +30,8 @@ INJECTED: dict[str, tuple[str, Iterable[str]]] = {
     "drop": ("lost", ["mexc_spot"]),
     "double": ("duplicated", ["gateio_futures"]),
     "swap": ("reordered", ["gateio_spot"]),
-    "lose-fill": ("fills_lost", VENUES),
-    "double-fill": ("fills_duplicated", VENUES),
+    "lose-fill": ("fills_lost", ["mexc_spot", "gateio_futures"]),
+    "double-fill": ("fills_duplicated", ["gateio_spot"]),
 }
 #: How its findings begin.
 FOUND = {"fills_lost": "fill lost", "fills_duplicated": "fill duplicated"}
