@@ -14,13 +14,12 @@ from typing import Any
 import msgspec
 import uvloop
 
-from infrastructure.demo import DEMO_VENUES, LOG_NAME, STAGGER, Demo, DemoSettings, DemoSummary, VenueFigures, VenueRun
+from infrastructure.demo import DEMO_VENUES, STAGGER, Demo, DemoSettings, DemoSummary, VenueFigures, VenueRun
 from infrastructure.events import Architecture, Gap
 from infrastructure.networking.websocket.rotations import RotationReceipt
 from infrastructure.networking.websocket.settings import ReconnectSettings, RotationSettings
 from infrastructure.networking.websocket.ws_manager import WebSocketManager
 from infrastructure.simulator.launch import SideChannel
-from infrastructure.simulator.ledger import Stream
 
 #: Holes in books, and connections reset in the middle of a frame; they are opened again at once, or there would be little to switch.
 FAULTS = ("drop=400", "cut=4")
@@ -56,7 +55,6 @@ class RotateRun(VenueRun):
         #: Every Gap and every error, in words.
         self.troubles: list[str] = []
         self._rotating: asyncio.Task[tuple[RotationReceipt, ...]] | None = None
-        self._logged: dict[Stream, int] = {}
 
     def switch(self, feed: WebSocketManager) -> None:
         if self._rotating is None or self._rotating.done():
@@ -67,13 +65,6 @@ class RotateRun(VenueRun):
     def overlap(self) -> int:
         """How many frames the receipts say were shed."""
         return sum(receipt.overlap for receipt in self.receipts)
-
-    async def _read_log(self, exchange: SideChannel) -> None:
-        """What went out over both connections counts once."""
-        for stream, number in await exchange.log(LOG_NAME):
-            if number > self._logged.get(stream, -1):
-                self._logged[stream] = number
-                self.ledger.sent(stream, number)
 
     async def _finish(self, exchange: SideChannel) -> VenueFigures:
         if self._rotating is not None:
@@ -96,7 +87,7 @@ def rotating(
 ) -> tuple[DemoSummary, Sequence[RotateRun]]:
     """One run: as many rotations as there is time for."""
     rotation = RotationSettings(overlap_s=overlap_s)
-    given = DemoSettings(seconds=seconds, rate=rate, switch_every=overlap_s, faults=(), rotation=rotation, **settings)
+    given = DemoSettings(seconds=seconds, rate=rate, switch_every=overlap_s, faults=(), troubles=(), rotation=rotation, **settings)
     demo = Demo(venues, given, RotateRun)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         summary = runner.run(demo.run())
