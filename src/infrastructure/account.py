@@ -160,17 +160,19 @@ class Account:
         """Whether a fill was told already."""
         return (fill.symbol, fill.fill_id, fill.side) in self._told
 
-    def apply(self, event: Data) -> bool:
+    def apply(self, event: Data, *, is_covered: bool = False) -> bool:
         """Take what a stream says, if it is news, and say whether it is. What no account keeps, such as a notice, always is.
 
         A fill is news once. An order's state is news if more of it is filled, or if it has ended, or if it was amended: its price or amount
         is another, and not at an earlier time. A balance or a position is news unless the venue's time says that it is older, or it is
         repeated word for word; where there is no time, or it is the same, the stream's order counts.
+
+        With ``is_covered`` REST was asked after it came, and its answer has been taken: then an amendment is none.
         """
         if isinstance(event, Fill):
             return self._take_fill(event)
         if isinstance(event, OrderUpdate):
-            return self._take_order(event, is_asked=False)
+            return self._take_order(event, is_amended=not is_covered)
         if isinstance(event, BalanceUpdate):
             known = self._balances.get(event.currency)
             return _is_not_older(known, event) and self._set_balance(known, event)
@@ -187,7 +189,7 @@ class Account:
         something else. A balance of the same amounts is no news, and nothing of what nothing was known of is none either.
         """
         if isinstance(event, OrderUpdate):
-            return self._take_order(event, is_asked=True)
+            return self._take_order(event, is_amended=True, is_asked=True)
         if isinstance(event, BalanceUpdate):
             known = self._balances.get(event.currency)
             if (not event.total) if known is None else _has_equal_amounts(known, event):
@@ -239,9 +241,10 @@ class Account:
             self._last_fill_ns = max(fill.exchange_ns, self._last_fill_ns or 0)
         return True
 
-    def _take_order(self, order: OrderUpdate, *, is_asked: bool) -> bool:
+    def _take_order(self, order: OrderUpdate, *, is_amended: bool, is_asked: bool = False) -> bool:
+        """``is_amended``: another price or amount may be news; ``is_asked``: whatever its time."""
         known = self.raw.order(order.order_id)
-        if known is not None and not _goes_forward(known, order, is_asked):
+        if known is not None and not _goes_forward(known, order, is_amended, is_asked):
             return False
         if not order.status.is_final:
             self._orders[order.order_id] = order
@@ -281,7 +284,7 @@ def _emptied(balance: BalanceUpdate) -> BalanceUpdate:
     return BalanceUpdate(balance.venue, balance.currency, Decimal(0), available, frozen, None)
 
 
-def _goes_forward(known: OrderUpdate, order: OrderUpdate, is_asked: bool) -> bool:
+def _goes_forward(known: OrderUpdate, order: OrderUpdate, is_amended: bool, is_asked: bool) -> bool:
     if known.status.is_final and not order.status.is_final:
         return False
     if order.filled != known.filled:
@@ -291,7 +294,7 @@ def _goes_forward(known: OrderUpdate, order: OrderUpdate, is_asked: bool) -> boo
     # Both are open, and nothing was filled in between: an amendment, or nothing new.
     if (order.price, order.amount, order.quote_amount) == (known.price, known.amount, known.quote_amount):
         return False
-    return is_asked or _is_not_older(known, order)
+    return is_amended and (is_asked or _is_not_older(known, order))
 
 
 def _is_not_older(known: OrderUpdate | BalanceUpdate | PositionUpdate | None, event: OrderUpdate | BalanceUpdate | PositionUpdate) -> bool:

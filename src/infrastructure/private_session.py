@@ -289,12 +289,13 @@ class PrivateSession(Session):
             self._begin_epoch()
 
     def _release(self, events: list[Emission]) -> None:
-        self._covered = 0
+        covered, self._covered = self._covered, 0
         while self._withheld:
-            self._judge(*self._withheld.popleft(), events)
+            self._judge(*self._withheld.popleft(), events, is_covered=covered > 0)
+            covered -= 1
 
-    def _judge(self, message: Data, received_ns: int, events: list[Emission]) -> None:
-        if self.account.apply(message):
+    def _judge(self, message: Data, received_ns: int, events: list[Emission], *, is_covered: bool = False) -> None:
+        if self.account.apply(message, is_covered=is_covered):
             self._tell(message, received_ns, events)
         else:
             self._absorbed += 1

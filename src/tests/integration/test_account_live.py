@@ -213,6 +213,7 @@ def test_a_fill_overtakes_a_market_that_waits_for_its_consumer(venue: str, varia
                 assert trades == 0 and market.delivered == handled and market.in_flight >= waiting
                 released.set()
                 await until(lambda: trades > 200, what="the market")
+                await at.pause()  # Orders that wait are filled as the market moves.
                 state = await at.account()
                 await until(lambda: len(told.fills) >= len(state["fills"]), what="every fill")
                 assert_every_fill_once(state, told)

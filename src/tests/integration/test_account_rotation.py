@@ -11,6 +11,7 @@ import pytest
 from infrastructure.errors import RotationFailed
 from infrastructure.events import AccountState, GapReason
 from infrastructure.networking.websocket.rotations import RotationReceipt
+from infrastructure.networking.websocket.settings import FreshnessSettings
 from tests.harness.account_scene import TRADED, Scene, scene
 from tests.harness.effort import is_soak
 from tests.harness.variants import VARIANTS, Variant
@@ -23,6 +24,8 @@ LIVE = [AccountState.AUTHENTICATING, AccountState.RECONCILING, AccountState.LIVE
 HOUR_S = 3600
 #: Seconds between what the account does in the course of days.
 PAUSE_S = 10 if is_soak() else 300
+#: Streams are looked at now and then: an hour has 3600 seconds.
+SLOW = FreshnessSettings(tick_s=60.0, silent_s=600.0)
 HOURS = 48 if is_soak() else 26
 ORDERS = 10_000 if is_soak() else 300
 
@@ -212,7 +215,7 @@ class TestPlanned:
 
     def test_days_with_an_exchange_that_cuts_after_24_hours_cost_nothing(self, variant: Variant) -> None:
         async def main() -> None:
-            async with scene(self.VENUE, variant, life_s=24 * HOUR_S, channels=("trade",), account_check_s=HOUR_S) as at:
+            async with scene(self.VENUE, variant, life_s=24 * HOUR_S, channels=("trade",), account_check_s=HOUR_S, freshness=SLOW) as at:
                 for _ in range(HOURS * HOUR_S // PAUSE_S):
                     at.exchange.trade(2)
                     at.exchange.happen(2)

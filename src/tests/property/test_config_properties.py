@@ -77,6 +77,7 @@ RANGES: dict[type[Any], dict[str, Accepts]] = {
         "subscribe_timeout_s": SECONDS,
         "close_deadline_s": SECONDS,
         "high_water": MANY,
+        "account_check_s": SECONDS,
         "snapshots_per_minute": number(0, 6000, least_included=False),
     },
 }

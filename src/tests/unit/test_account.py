@@ -166,6 +166,12 @@ class TestOrders:
         assert not account.apply(order(at=4, price=2))
         assert account.correct(order(at=4, price=2))
 
+    def test_what_came_before_rest_was_asked_amends_nothing_that_rest_has_said(self, account: Account) -> None:
+        account.correct(order(at=None, price=2))
+        assert not account.apply(order(at=None, price=1), is_covered=True)
+        assert account.raw.orders[order().order_id].price == 2
+        assert account.apply(order(at=None, price=1))
+
 
 class TestStates:
     """Balances and positions."""
