@@ -7,6 +7,7 @@ OFFLINE --begin--> AUTHENTICATING --confirm--> RECONCILING --reconcile--> LIVE
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from msgspec.structs import force_setattr
@@ -14,7 +15,7 @@ from msgspec.structs import force_setattr
 from infrastructure.account import Account, AccountSnapshot
 from infrastructure.book_sync import Request
 from infrastructure.errors import DecodeError
-from infrastructure.events import AccountState, AccountStateChange, BalanceUpdate, Data, GapReason, PositionUpdate
+from infrastructure.events import AccountState, AccountStateChange, BalanceUpdate, Data, GapReason, OrderUpdate, PositionUpdate
 from infrastructure.session import Emission, Key, Session
 from infrastructure.venue import ALL, Acknowledgement, Message, Venue
 
@@ -131,7 +132,7 @@ class PrivateSession(Session):
             self._absorbed += len(told)
             return self._whole(events)
         streamed = {state_of(message) for message, _ in self._withheld} - {None}
-        were_open = set(account.raw.orders)
+        were_open = self.open_orders().keys()
         for event in told:
             if state_of(event) not in streamed and account.correct(event):
                 self._tell(event, self.received_ns, events)
@@ -143,6 +144,17 @@ class PrivateSession(Session):
                 self._raise(event, self.received_ns, events)
         self._live(events)
         return self._whole(events)
+
+    def open_orders(self) -> dict[str, OrderUpdate]:
+        """Those that were open by all that came before this epoch, held back or not, by id: REST has to say what became of each."""
+        found = dict(self.account.raw.orders)
+        for message, _ in islice(self._withheld, self._covered):
+            if isinstance(message, OrderUpdate):
+                if message.status.is_final:
+                    found.pop(message.order_id, None)
+                elif self.account.raw.order(message.order_id) is None:
+                    found[message.order_id] = message
+        return found
 
     def disconnect(self, keys: Collection[Key] | None = None) -> list[Emission]:
         """As Session.disconnect, with one Gap for each channel. What is held back is absorbed: it will be asked for.

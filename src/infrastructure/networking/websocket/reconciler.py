@@ -64,13 +64,12 @@ class Reconciler:
 
     async def snapshot(self) -> AccountSnapshot:
         """All of the account, and the fills that may have been missed. Raises AuthenticationFailed or RequestFailed."""
-        account = self._session.account.raw
         calls = self._codec.account_calls(self._traded(), self._since_ms)
         found: list[_Found] = []
         for events in await asyncio.gather(*(self._pages(call) for call in calls)):
             found += events
         orders = {(order.symbol, order.order_id): order for order in found if isinstance(order, OrderUpdate)}
-        gone = [order for order in account.orders.values() if (order.symbol, order.order_id) not in orders]
+        gone = [order for order in self._session.open_orders().values() if (order.symbol, order.order_id) not in orders]
         for start in range(0, len(gone), AT_ONCE):
             for order in await asyncio.gather(*(self._ended(order) for order in gone[start : start + AT_ONCE])):
                 if order is not None:
