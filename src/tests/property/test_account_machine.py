@@ -373,4 +373,4 @@ TestDirectAdapted = DirectAdaptedMachine.TestCase
 TestStrategy = StrategyMachine.TestCase
 TestStrategyAdapted = StrategyAdaptedMachine.TestCase
 for _case in (TestDirect, TestDirectAdapted, TestStrategy, TestStrategyAdapted):
-    _case.settings = effort(150, steps=60)
+    _case.settings = effort(100, steps=50)

@@ -395,6 +395,20 @@ class TestLoss:
         assert desk.apply(fill(2)) == []
         assert fill_ids(desk.reconcile(fill(1))) == ["1", "2"]
 
+    def test_an_order_that_is_only_held_back_and_ended_in_a_lost_frame_is_open_no_more(self, desk: Desk) -> None:
+        desk.agreed().apply(order(1), order(2))
+        desk.balanced(desk.session.reject(None))
+        desk.apply(order(3))
+        assert sorted(desk.session.open_orders()) == ["1", "2"]  # The third may be younger than what REST will say.
+        desk.reconcile(order(1))
+        assert sorted(desk.session.account.orders) == ["1", "3"]
+
+    def test_an_amendment_that_is_held_back_is_older_than_what_rest_says_of_the_order(self, desk: Desk) -> None:
+        desk.agreed().apply(order(1), order(1, price="2"))
+        desk.balanced(desk.session.reject(None))
+        desk.reconcile(order(1, price="3"))
+        assert str(desk.session.account.orders["1"].price) == "3"
+
     def test_a_lost_frame_may_have_held_a_newer_balance_than_those_withheld(self, desk: Desk) -> None:
         desk.agreed().apply(balance(1), position(1), fill(1))
         desk.balanced(desk.session.reject(None))
