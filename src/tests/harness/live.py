@@ -47,7 +47,7 @@ def run(main: Coroutine[Any, Any, Result], loop: str = "asyncio") -> Result:
     return run_on(loop, checked())
 
 
-async def until(condition: Callable[[], object], within_s: float = 15.0, what: str = "the condition") -> None:
+async def until(condition: Callable[[], object], within_s: float = 30.0, what: str = "the condition") -> None:
     """Wait until ``condition`` holds; AssertionError if it does not in time."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
