@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from infrastructure.credentials import Secret
-from infrastructure.errors import AuthenticationFailed, RequestFailed
+from infrastructure.errors import AuthenticationFailed, RequestFailed, UnknownSymbol
 from infrastructure.events import AccountState, AccountStateChange, BalanceUpdate, Fill, GapReason, OrderUpdate, PositionUpdate
 from infrastructure.exchanges import VENUES as VENUE_TABLE
 from infrastructure.networking.websocket.connection import Phase
@@ -339,6 +339,23 @@ class TestAccess:
                 await at.is_settled()
                 again = [text for line in at.exchange.lines for text in line.taken]
                 assert again and all("ubscri" in text.lower() or "ping" in text.lower() for text in again)
+
+        run(main())
+
+    def test_opening_waits_for_the_account_though_a_symbol_cannot_be_had(self, venue: str, variant: Variant) -> None:
+        async def main() -> None:
+            async with scene(venue, variant, opens=False, channels=("trade",)) as at:
+                nowhere = TRADED[venue][0].replace("BTC", "NOPE")
+                await at.manager.initialize((*TRADED[venue], nowhere), partial_streams=True)
+                assert at.account.is_live
+
+        run(main())
+
+    def test_an_account_of_a_symbol_that_the_venue_does_not_list_is_refused(self, venue: str, variant: Variant) -> None:
+        async def main() -> None:
+            async with scene(venue, variant, opens=False) as at:
+                with pytest.raises(UnknownSymbol, match="NOPE"):
+                    await at.manager.initialize([TRADED[venue][0].replace("BTC", "NOPE")])
 
         run(main())
 

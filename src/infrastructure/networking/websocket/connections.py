@@ -1,13 +1,13 @@
 """A pipeline whose frames come over connections, each of which can be replaced by another while data flows."""
 
 import random
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from typing import Any
 
 from infrastructure.clock import Clock
-from infrastructure.errors import DecodeError, NotConnected
+from infrastructure.errors import DecodeError, NotConnected, TickrailError
 from infrastructure.events import Architecture
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.pipeline import Pipeline
@@ -19,7 +19,7 @@ from infrastructure.session import Session
 from infrastructure.venue import Acknowledgement
 
 
-class Connections(Pipeline):
+class Connections(Pipeline, ABC):
     """What the public streams of a venue and those of an account have in common: connections, a lane for each, and their rotation.
 
     ``worked`` is told how long the lanes kept the event loop. The arguments behind it are those of Pipeline.
@@ -70,7 +70,7 @@ class Connections(Pipeline):
         """A connection is in another state."""
 
     @abstractmethod
-    def shard_gave_up(self, error: Any) -> None:
+    def shard_gave_up(self, error: TickrailError) -> None:
         """A connection is not tried again."""
 
     @abstractmethod

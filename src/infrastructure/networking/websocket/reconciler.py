@@ -65,9 +65,7 @@ class Reconciler:
     async def snapshot(self) -> AccountSnapshot:
         """All of the account, and the fills that may have been missed. Raises AuthenticationFailed or RequestFailed."""
         calls = self._codec.account_calls(self._traded(), self._since_ms)
-        found: list[_Found] = []
-        for events in await asyncio.gather(*(self._pages(call) for call in calls)):
-            found += events
+        found = await self._found(calls)
         orders = {(order.symbol, order.order_id): order for order in found if isinstance(order, OrderUpdate)}
         gone = [order for order in self._session.open_orders().values() if (order.symbol, order.order_id) not in orders]
         for start in range(0, len(gone), AT_ONCE):
@@ -85,15 +83,18 @@ class Reconciler:
     async def fills(self) -> tuple[Fill, ...]:
         """Those that the venue lists since all were known. Raises as ``snapshot``."""
         calls = [call for call in self._codec.account_calls(self._traded(), self._since_ms) if call.part is Part.FILLS]
-        found: list[_Found] = []
-        for events in await asyncio.gather(*(self._pages(call) for call in calls)):
-            found += events
-        return _fills(found)
+        return _fills(await self._found(calls))
 
     def _traded(self) -> list[str]:
-        account = self._session.account.raw
+        account, listed = self._session.account.raw, self._session.venue.symbols.instruments
         of_orders = {order.symbol for order in account.orders.values()}
-        return sorted({*self._symbols(), *of_orders, *(fill.symbol for fill in account.fills)})
+        # One that the venue does not list was told to whoever named it, and has no fills.
+        named = {symbol for symbol in self._symbols() if symbol in listed or not listed}
+        return sorted({*named, *of_orders, *(fill.symbol for fill in account.fills)})
+
+    async def _found(self, calls: Sequence[AccountCall]) -> list[_Found]:
+        answers = await asyncio.gather(*(self._pages(call) for call in calls))
+        return [event for events in answers for event in events]
 
     async def _pages(self, call: AccountCall | None) -> Sequence[_Found]:
         found: list[_Found] = []

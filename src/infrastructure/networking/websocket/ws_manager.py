@@ -272,15 +272,17 @@ class WebSocketManager(Connections):
         finally:
             listing.cancel()
         try:
+            if not keys:
+                await self._require_known(symbols)
             await self._subscribe(keys)
-            if self._private is not None:
-                await self._private.is_live()
         except (UnknownSymbol, SubscriptionRefused, SubscriptionUnanswered) as error:
             stages = self._stages
             if not partial_streams or not (stages[Stage.ACKNOWLEDGED] or stages[Stage.FLOWING]):
                 raise
             if not isinstance(error, SubscriptionRefused):  # A refusal has been told with the venue's answer.
                 self.report("not subscribed", str(error))
+        if self._private is not None:
+            await self._private.is_live()
 
     async def subscribe(self, symbols: Collection[str], channels: Sequence[str] | None = None) -> None:
         """Add streams; returns when the venue has acknowledged them. Raises as ``initialize``, after all that can be had are subscribed.
@@ -531,6 +533,12 @@ class WebSocketManager(Connections):
             many = f"; {', '.join(dict.fromkeys(unknown))} are not" if len(set(unknown)) > 1 else ""
             error = UnknownSymbol(unknown[0], f"one of the {len(symbols.instruments)} instruments of {self.venue.name}{many}")
         return [key for key in keys if key[1] not in unknown], error
+
+    async def _require_known(self, symbols: Collection[str]) -> None:
+        """Raise UnknownSymbol unless the venue lists all: what an account trades is subscribed nowhere, where it would be told."""
+        _, unknown = await self._known([("", symbol) for symbol in symbols])
+        if unknown is not None:
+            raise unknown
 
     def _placed(self, keys: Sequence[Key]) -> dict[Shard, list[Key]]:
         """Give each stream its connection: the one it has, else the first with room, else another."""
