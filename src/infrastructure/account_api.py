@@ -79,7 +79,7 @@ class RefusalKind(Enum):
 class ListenKeys(msgspec.Struct, frozen=True):
     """How a venue gives out keys for private streams: a key is created and renewed by signed requests, and is part of the address.
 
-    A key lives ``life_s`` from its creation or its last renewal; ``connections`` may use one at a time.
+    A key lives ``life_s`` from its creation or its last renewal. Two connections may use one while one takes over from the other.
     """
 
     create: RestCall
@@ -87,7 +87,6 @@ class ListenKeys(msgspec.Struct, frozen=True):
     key_name: str
     life_s: float
     renew_s: float
-    connections: int
 
     def renew(self, key: Secret) -> RestCall:
         """The request that lets ``key`` live for ``life_s`` from now."""

@@ -26,7 +26,6 @@ LISTEN_KEYS = ListenKeys(
     key_name="listenKey",
     life_s=3600.0,
     renew_s=1500.0,
-    connections=5,
 )
 TIME_CALL = RestCall("GET", "/api/v3/time")
 
