@@ -338,6 +338,10 @@ class _JumpingSelector(selectors.DefaultSelector):
         if ready:
             return ready
         if timeout is None:
+            # A thread may be at work, as one that looked a name up and is joined at the end.
+            ready = super().select(5.0)
+            if ready:
+                return ready
             raise Deadlock("every task waits, no timer is set, and nothing comes")
         self.now += max(timeout, 0.0)
         return []
