@@ -101,7 +101,7 @@ class AccountOutcome(NamedTuple):
     events: str
 
 
-class _Maker:
+class Maker:
     """One exchange, and one connection of its account's owner to it at a time."""
 
     def __init__(self, name: str, channel: str) -> None:
@@ -146,17 +146,18 @@ class _Maker:
             self.exchange.trade(self.now_ms)
             yield from self._pushes()
         if number in SEIZED:
-            self._seize(LIQUIDATION if number % 2 else DELEVERAGING)
-            yield from self._pushes()
+            yield from self.seize(LIQUIDATION if number % 2 else DELEVERAGING)
 
     def state(self) -> dict[str, Any]:
         """The account, as the exchange shows it."""
         return self.exchange.account.state()
 
-    def _seize(self, text: str) -> None:
+    def seize(self, text: str) -> Iterator[bytes]:
+        """The exchange takes a position away, if there is one; pushes of it."""
         held = [symbol for symbol, its in self.state()["positions"].items() if its["size"] != "0"]
         if held:
             self.exchange.seize(held[0], text, self.now_ms)
+        yield from self._pushes()
 
     def _pushes(self) -> Iterator[bytes]:
         for push in self.exchange.take_pushes([self._client], self.now_ms):
@@ -171,7 +172,7 @@ class _Maker:
 @cache
 def account_stretch(venue: str, channel: str) -> AccountStretch:
     """The stretch of one private channel of a venue, or of EVERY_CHANNEL."""
-    maker = _Maker(venue, channel)
+    maker = Maker(venue, channel)
     steps = tuple(_steps(maker))
     return AccountStretch(channel, maker.channels, maker.symbols, maker.instruments, steps, maker.told, maker.state())
 
@@ -179,12 +180,12 @@ def account_stretch(venue: str, channel: str) -> AccountStretch:
 @cache
 def _exchange_of(venue: str, channel: str, asked: Asked) -> Exchange:
     """The exchange as it was when REST was asked: the same history once more, up to there."""
-    maker = _Maker(venue, channel)
+    maker = Maker(venue, channel)
     assert asked in _steps(maker)
     return maker.exchange
 
 
-def _steps(maker: _Maker) -> Iterator[Step]:
+def _steps(maker: Maker) -> Iterator[Step]:
     is_open = False
     for number in range(ROUNDS):
         if number in (0, AGAIN):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from infrastructure.book_sync import FetchSnapshot, Request
 from infrastructure.callbacks import Callbacks
+from infrastructure.clock import MonotonicNs
 from infrastructure.errors import DecodeError
 from infrastructure.events import Architecture, BookState
 from infrastructure.exchanges import venue_named
@@ -75,8 +76,8 @@ class SimulatedHandler(PublicWebSocketHandler):
         )
         super().__init__(**callbacks)
 
-    def _bind(self, venue: str) -> Callbacks:
-        bound = super()._bind(venue)
+    def _bind(self, venue: str, monotonic_ns: MonotonicNs) -> Callbacks:
+        bound = super()._bind(venue, monotonic_ns)
         return self.simulation.planted.callbacks_type(venue, bound._targets)
 
     def _handle_message(self, raw_message: bytes | str) -> Any:

@@ -5,7 +5,7 @@ subscribed anew, and one of a book a hole in its ids, which is repaired as the v
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -62,14 +62,17 @@ class Outcome(NamedTuple):
     events: str
 
 
-class _Maker:
-    """One exchange, and one connection to it at a time."""
+class Maker:
+    """One exchange, and one connection to it at a time; ``symbols`` are two of its own if none are given.
 
-    def __init__(self, name: str, channel: str) -> None:
+    Where the venue has such, one push of a book in ``whole_every`` is whole, none if 0.
+    """
+
+    def __init__(self, name: str, channel: str, symbols: Sequence[str] = (), *, whole_every: int = WHOLE_EVERY) -> None:
         exchange_type = EXCHANGES[name]
         self.venue = VENUES[name].fresh()
         self.channel = channel
-        self.symbols = tuple(exchange_type.symbols[:2])
+        self.symbols = tuple(symbols or exchange_type.symbols[:2])
         self.exchange = exchange_type(self.symbols, SEED, Faults((), SEED))
         self.markets = self.exchange.trading.markets
         self.now_ms = OPENED_MS
@@ -78,6 +81,7 @@ class _Maker:
         self._dialect = self.exchange.dialect(self.venue.headers)
         self._topics: list[Topic] = []
         self._books = 0
+        self._whole_every = whole_every
         self.instruments = self._get(self.venue.instruments_path)
         self.venue.symbols.load(self.venue.codec.decode_instruments(self.instruments))
 
@@ -129,7 +133,7 @@ class _Maker:
     def _push(self, topic: Topic, event: Event) -> Message:
         self._books += event.kind == "orderbook"
         whole = None
-        if self._books % WHOLE_EVERY == WHOLE_EVERY - 1:
+        if self._whole_every and self._books % self._whole_every == self._whole_every - 1:
             whole = self.exchange.whole_push(topic, event, self.now_ms, self._dialect) if event.kind == "orderbook" else None
         return self.exchange.push(topic, event, self.now_ms, self._dialect) if whole is None else whole
 
@@ -146,11 +150,11 @@ def _raw(message: Message) -> bytes:
 @cache
 def stretch(venue: str, channel: str) -> Stretch:
     """The stretch of one channel of a venue; ``channel`` may name an option."""
-    maker = _Maker(venue, channel)
+    maker = Maker(venue, channel)
     return Stretch(maker.symbols, maker.instruments, tuple(_steps(maker)), maker.kind, maker.told, maker.books())
 
 
-def _steps(maker: _Maker) -> Iterator[bytes | RestBook | Cut]:
+def _steps(maker: Maker) -> Iterator[bytes | RestBook | Cut]:
     first, *_ = maker.symbols
     yield from maker.subscribe(*maker.symbols)
     for number in range(ROUNDS):

@@ -3,7 +3,8 @@
     A B | B A | A B | B A | ...      each letter is a block of calls that takes 100 to 200 us
 
 Two rounds, one in each order, make one pair: whatever favours the first or the second of a round is in both sums. What is reported
-are medians over the pairs: of B / A, and of B - A in nanoseconds for each call, each with a 95 % interval, bootstrapped.
+are medians over the pairs: of B / A, and of B - A in nanoseconds for each call, each with a 95 % interval, bootstrapped. A contest is
+the same with any number of contestants, who begin anew whenever their items come to an end.
 """
 
 import gc
@@ -14,11 +15,12 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from statistics import median
 from types import FunctionType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Calls once with each of the items; what it returns is awaited in the running event loop, within the measured time.
@@ -26,12 +28,18 @@ Contestant = Callable[[Sequence[T]], Awaitable[None] | None]
 #: Returns so many items; called between blocks.
 Supply = Callable[[int], Sequence[T]]
 ClockNs = Callable[[], int]
+#: Of a pair of rounds of a contest: the nanoseconds for each item, of each part of each entry.
+Columns = tuple[float, ...]
+Part = Callable[[Columns], float]
 
 BLOCK_NS = 150_000
 WARM_UP_CALLS = 200
 #: So many pairs are measured with one copy of each contestant's code, see own_code. Fewer copies say nothing about their spread.
 PAIRS_PER_COPY = 10
 LEAST_COPIES = 15
+#: A contest has at least so many runs through its items, each of at least so many rounds.
+LEAST_RUNS = 8
+LEAST_ROUNDS = 40
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 NO_DIFFERENCE = "no difference"
@@ -98,6 +106,54 @@ async def compare(
         pairs=len(flat),
         calls_per_block=calls,
     )
+
+
+class Entry(Protocol[T_contra]):
+    """One way to take a contest's items, opened anew each time these begin again."""
+
+    async def open(self) -> Callable[[Sequence[T_contra]], Awaitable[Sequence[int]]]:
+        """Return what takes a block of items, in order, and tells the nanoseconds of each of its parts."""
+
+
+async def contest(entries: Sequence[Entry[T]], items: Sequence[T], *, seconds: float, clock: ClockNs = time.perf_counter_ns) -> "Timings":
+    """Let each of ``entries`` take all ``items``, block by block in turn, again and again for about ``seconds``.
+
+    Every run through the items is a group of its own, with the entries opened anew; a tenth of each warms up. Garbage is not collected
+    meanwhile.
+    """
+    deadline = clock() + int(seconds * 1e9)
+    groups: list[list[Columns]] = []
+    size = CALIBRATION_CALLS
+    with uncollected():
+        while len(groups) <= LEAST_RUNS or clock() < deadline:
+            takers = [await entry.open() for entry in entries]
+            rounds: list[tuple[int, ...]] = []
+            for number, start in enumerate(range(0, len(items) - size + 1, size)):
+                block = items[start : start + size]
+                taken: list[Sequence[int]] = [()] * len(takers)
+                order = range(len(takers)) if number % 2 else reversed(range(len(takers)))
+                for index in order:
+                    taken[index] = await takers[index](block)
+                rounds.append(tuple(chain.from_iterable(taken)))
+            warm = 2 * max(1, len(rounds) // 20)
+            both_orders = zip(rounds[warm::2], rounds[warm + 1 :: 2], strict=False)
+            groups.append([tuple((one + other) / (2 * size) for one, other in zip(*pair, strict=True)) for pair in both_orders])
+            if len(groups) == 1:
+                slowest = max(median(column) for column in zip(*groups[0], strict=True))
+                size = min(calls_taking(BLOCK_NS, slowest), len(items) // LEAST_ROUNDS)
+            gc.collect()
+    return Timings(groups[1:])
+
+
+class Timings:
+    """Nanoseconds for each item: ``groups`` of pairs of rounds, each with a column for each part of each entry."""
+
+    def __init__(self, groups: Sequence[Sequence[Columns]]) -> None:
+        self.groups = groups
+
+    def of(self, figure: Part) -> Estimate:
+        """What ``figure`` makes of a pair's columns: its median and interval."""
+        return estimate([[figure(columns) for columns in group] for group in self.groups])
 
 
 def estimate(groups: Sequence[Sequence[float]], seed: int = 0) -> Estimate:

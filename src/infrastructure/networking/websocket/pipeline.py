@@ -52,7 +52,7 @@ class Pipeline:
         if isinstance(handler, SessionHandler):
             if handler.is_attached:
                 raise SettingsError("the handler has a session already; give the feed a handler without one")
-            handler.attach(session, self._paths[Architecture.DIRECT])
+            handler.attach(session, self._paths[Architecture.DIRECT], self._clock.monotonic_ns)
         self._callbacks = handler.callbacks
         self._routes = wire(session, handler, strategies, message_handler, self._paths, adapted=adapted)
         self._route = self._routes[architecture_named(architecture)]

@@ -1,11 +1,12 @@
 """What every handler is: an object whose ``_handle_message`` takes one raw frame."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from infrastructure.callbacks import Callback, Callbacks, name_of
-from infrastructure.clock import Clock
+from infrastructure.clock import Clock, MonotonicNs
 from infrastructure.errors import SettingsError
 from infrastructure.events import Architecture, ErrorEvent, Gap
 from infrastructure.metrics import PathMetrics
@@ -35,10 +36,11 @@ class BaseWebSocketClient(ABC):
         for callback in self._given.values():
             if not callable(callback):
                 raise SettingsError(f"a callback must be callable, not {name_of(callback)}")
-        self.callbacks = self._bind("")
+        self.callbacks = self._bind("", time.monotonic_ns)
 
-    def _bind(self, venue: str) -> Callbacks:
-        return Callbacks(venue, {event: self._given.get(event) or getattr(self, method) for event, method in self.event_methods.items()})
+    def _bind(self, venue: str, monotonic_ns: MonotonicNs) -> Callbacks:
+        targets = {event: self._given.get(event) or getattr(self, method) for event, method in self.event_methods.items()}
+        return Callbacks(venue, targets, monotonic_ns)
 
     @abstractmethod
     def _handle_message(self, raw_message: bytes | str) -> Any:
@@ -66,11 +68,11 @@ class SessionHandler(BaseWebSocketClient):
         """Whether the handler has a session already; a feed gives its own to one that has none."""
         return hasattr(self, "session")
 
-    def attach(self, session: Session, metrics: PathMetrics) -> None:
-        """Work on ``session`` from now on and count into ``metrics``."""
+    def attach(self, session: Session, metrics: PathMetrics, monotonic_ns: MonotonicNs = time.monotonic_ns) -> None:
+        """Work on ``session`` from now on and count into ``metrics``; callbacks are timed by ``monotonic_ns``."""
         self.session = session
         self.metrics = metrics
-        self.callbacks = self._bind(session.venue.name)
+        self.callbacks = self._bind(session.venue.name, monotonic_ns)
         self._decode: Callable[[bytes | str], Any] = session.venue.codec.decode
         self._apply = session.apply
         self._emit = self.callbacks.emit

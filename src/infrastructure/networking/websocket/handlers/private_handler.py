@@ -1,9 +1,11 @@
 """Account data by direct handling: orders, fills, balances, positions."""
 
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from infrastructure.callbacks import Callback
+from infrastructure.clock import MonotonicNs
 from infrastructure.errors import SettingsError
 from infrastructure.events import AccountStateChange, BalanceUpdate, Fill, OrderUpdate, PositionUpdate, RiskNotice
 from infrastructure.metrics import PathMetrics
@@ -32,11 +34,11 @@ class PrivateWebSocketHandler(SessionHandler):
     def __init__(self, session: PrivateSession | None = None, metrics: PathMetrics | None = None, **callbacks: Callback) -> None:
         super().__init__(session, metrics, **callbacks)
 
-    def attach(self, session: Session, metrics: PathMetrics) -> None:
+    def attach(self, session: Session, metrics: PathMetrics, monotonic_ns: MonotonicNs = time.monotonic_ns) -> None:
         """As SessionHandler.attach; raises SettingsError for a session that would publish before the login is confirmed."""
         if not isinstance(session, PrivateSession):
             raise SettingsError(f"{type(self).__name__} needs a PrivateSession, not a {type(session).__name__}")
-        super().attach(session, metrics)
+        super().attach(session, metrics, monotonic_ns)
 
     def _on_order(self, order: OrderUpdate) -> Any:
         """An order of one's own changed."""
