@@ -40,7 +40,7 @@ LEAST_COPIES = 15
 #: A contest has at least so many runs through its items, each of at least so many rounds.
 LEAST_RUNS = 8
 LEAST_ROUNDS = 40
-RESAMPLES = 1000
+RESAMPLES = 400
 CONFIDENCE = 0.95
 NO_DIFFERENCE = "no difference"
 
