@@ -27,6 +27,7 @@ import msgspec
 
 from infrastructure.clock import Clock, Watch
 from infrastructure.events import Architecture
+from infrastructure.metrics import Histogram
 from infrastructure.networking.websocket.connection import Connection
 from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.marker import Switch, Switches, SwitchReceipt
@@ -35,7 +36,7 @@ from infrastructure.networking.websocket.transport import connect
 from tests.harness.variants import VARIANTS, Variant
 from tests.performance.duet import CONFIDENCE, Estimate, estimate
 from tests.performance.figures import Figure, Path, measured, path_of
-from tests.performance.sender import SATURATED, Flown, Schedule, Sender, on_core
+from tests.performance.sender import LEAD_NS, SATURATED, Flown, Schedule, Sender, on_core
 from tests.performance.subject import Subject
 from tests.performance.workload import STEADY, Workload
 
@@ -52,15 +53,16 @@ WARM_UP = 100
 LEAST_RUNS = 4
 LEAST_PAIRS = 4
 LEAST_SEGMENT = 200
-#: Of the time for throughput: the rest goes to opening and closing.
-SEGMENT_SHARE = 0.7
 #: Of what the slowest way can take, and at most.
 LOAD, FASTEST = 0.25, 10_000.0
 BURST = 10
 SWITCH_EVERY = 20
 RESAMPLES = 200
-#: Beyond the time that a schedule takes.
+#: Then the last frame of a schedule has come, usually, and nobody needs to ask for it.
+AFTER_S = 2 * LEAD_NS / 1e9
 GRACE_S = 20.0
+#: Of the time for latencies and throughput: the rest goes to opening, warming up and closing.
+SHARE_OF_FRAMES = 0.75
 
 #: Of a distribution: 200 shares, evenly spaced in decades of what is left above, so that the tail is drawn as closely as the rest.
 SHARES = tuple(1 - 10 ** (-3 * step / 199) for step in range(200))
@@ -79,11 +81,16 @@ class Distribution(msgspec.Struct, frozen=True):
 class Reception(msgspec.Struct):
     """What one subject made of one flow. Times are of the monotonic clock; ``ended_ns`` is 0 for a frame without an event."""
 
-    subject: Subject
+    variant: Variant
+    is_queued: bool
     events: int
+    #: All that the frames have left behind.
+    state: object
     due_ns: list[int]
     ended_ns: list[int]
     first_read_ns: int
+    #: In the lane, by the feed's own metrics.
+    wait: Histogram
     flown: Flown
     #: For each switch the first frame after it, and its receipt; every second one was to the architecture in place.
     switches: list[tuple[int, SwitchReceipt]]
@@ -146,6 +153,8 @@ class Line:
     def __init__(self, sender: Sender, workloads: Sequence[Workload]) -> None:
         self.sender = sender
         self.workloads = workloads
+        #: How much longer than its schedule a flow may take until it is given up.
+        self.grace_s = GRACE_S
 
     async def receive(self, workload: int, variant: Variant, frames: int, schedule: Schedule, switch_every: int = 0) -> Reception:
         """Open a subject for a workload, let it take so many frames, and close it; switch every so many frames (0: never)."""
@@ -175,8 +184,8 @@ class Line:
         switches: list[Switch | Switches] = []
         switching = asyncio.create_task(_switch(subject, switches, schedule.lasts_s(switch_every))) if switch_every else None
         try:
-            async with asyncio.timeout(schedule.lasts_s(frames) + GRACE_S):
-                await asyncio.sleep(schedule.lasts_s(frames))
+            async with asyncio.timeout(schedule.lasts_s(frames) + self.grace_s):
+                await asyncio.sleep(schedule.lasts_s(frames) and schedule.lasts_s(frames) + AFTER_S)
                 while lane.received < opened + frames and await connection.round_trip():
                     pass
         except TimeoutError:
@@ -188,11 +197,14 @@ class Line:
         flown = await self.sender.flown()
         receipts = [switch.receipt for switch in switches if switch.receipt is not None]
         return Reception(
-            subject=subject,
+            variant=variant,
+            is_queued=subject.is_queued,
             events=stamps.events,
+            state=subject.state(),
             due_ns=[flown.start_ns + after for after in schedule.due_ns(frames)],
             ended_ns=stamps.ended_ns,
             first_read_ns=wakefulness.first_read_ns,
+            wait=lane.route.metrics.wait,
             flown=flown,
             switches=[(receipt.after_frame - opened, receipt) for receipt in receipts],
             failures=_failures(subject, stamps, frames, lane.received - opened, flown, (len(switches) + 1) // 2),
@@ -256,16 +268,15 @@ class _Judge:
         self.failures: list[str] = []
 
     def see(self, reception: Reception) -> None:
-        """Keep what is wrong with it."""
-        found, state = reception.failures, reception.subject.state()
+        """Keep what is wrong with it, and of the states that of the first."""
+        found, variant = list(reception.failures), reception.variant
+        state, reception.state = reception.state, None
         if self._first is None:
             self._first, self._state = reception, state
         if reception.events != self._first.events:
-            found.append(
-                f"{reception.subject.variant}: {reception.events} events, and {self._first.events} of {self._first.subject.variant}"
-            )
+            found.append(f"{variant}: {reception.events} events, and {self._first.events} of {self._first.variant}")
         if state != self._state:
-            found.append(f"{reception.subject.variant}: another state than {self._first.subject.variant}'s")
+            found.append(f"{variant}: another state than {self._first.variant}'s")
         self.failures += [f"{self._of}: {failure}" for failure in found]
 
 
@@ -312,7 +323,7 @@ async def latencies(
     failures: list[str] = []
     async with opened([workload for workload, _ in rated], pinned=pinned) as line:
         for index, (workload, rate) in enumerate(rated):
-            wanted = samples if seconds is None else min(samples, int(seconds / len(rated) / len(VARIANTS) * rate))
+            wanted = samples if seconds is None else min(samples, int(SHARE_OF_FRAMES * seconds / len(rated) / len(VARIANTS) * rate))
             runs, frames = _plan(len(workload.frames), wanted)
             judge, schedule = _Judge(workload), Schedule(rate, burst)
             taken: dict[Variant, list[Reception]] = {variant: [] for variant in VARIANTS}
@@ -351,23 +362,17 @@ def _bursting(workload: Workload, burst: int) -> Workload:
 
 
 def _beside(path: Path, rate: float, receptions: Sequence[Reception]) -> list[Figure]:
-    """The rate, how late the sender was, and the wait in the lane by the feed's own metrics, where frames wait."""
+    """The rate, how late the sender was, and the wait in the lane where frames wait there."""
     late = sorted(chain.from_iterable(reception.flown.late_ns for reception in receptions))
-    waits = [reception.subject.lane.route.metrics.wait for reception in receptions]
-    return [
+    figures = [
         Figure(path, "rate", "frames/s", rate, "exact"),
         Figure(path, "sender lateness p99", "ns", quantile(late, 0.99), "measured"),
-        *(
-            measured(
-                path,
-                f"lane wait p{percent}",
-                "ns",
-                estimate([[value] for wait in waits if (value := wait.percentile(percent)) is not None]),
-            )
-            for percent in (50, 99)
-            if receptions[0].subject.is_queued
-        ),
     ]
+    for percent in (50, 99):
+        waits = [wait for reception in receptions if (wait := reception.wait.percentile(percent)) is not None]
+        if waits and receptions[0].is_queued:
+            figures.append(measured(path, f"lane wait p{percent}", "ns", estimate([[wait] for wait in waits])))
+    return figures
 
 
 async def throughputs(workloads: Sequence[Workload], *, seconds: float, pinned: bool = True) -> tuple[list[Figure], list[str]]:
@@ -383,7 +388,7 @@ async def throughputs(workloads: Sequence[Workload], *, seconds: float, pinned: 
             deadline = time.monotonic() + share_s
             warm = min(LEAST_SEGMENT, len(workload.frames))
             frame_ns = sum(await _flood(line, index, VARIANTS, warm, failures)) / len(VARIANTS)
-            wanted = round(SEGMENT_SHARE * share_s * 1e9 / (2 * LEAST_PAIRS * len(VARIANTS)) / frame_ns)
+            wanted = round(SHARE_OF_FRAMES * share_s * 1e9 / (2 * LEAST_PAIRS * len(VARIANTS)) / frame_ns)
             frames = min(len(workload.frames), max(LEAST_SEGMENT, wanted))
             pairs: list[tuple[float, ...]] = []
             while len(pairs) < LEAST_PAIRS or time.monotonic() < deadline:
@@ -442,7 +447,7 @@ def _pauses(runs: Sequence[Reception], architecture: Architecture) -> dict[str, 
     found: dict[str, list[list[tuple[int, int]]]] = {"switch": [], "no switch": []}
     for run in runs:
         latency_ns = run.latency_ns
-        current, begun, warm = run.subject.variant.architecture, 0, _warm(len(latency_ns))
+        current, begun, warm = run.variant.architecture, 0, _warm(len(latency_ns))
         for kind in found.values():
             kind.append([])
         for first, receipt in run.switches:
