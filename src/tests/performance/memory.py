@@ -25,7 +25,7 @@ from infrastructure.clock import Clock
 from infrastructure.events import Architecture
 from tests.harness import frames
 from tests.harness.variants import Variant
-from tests.performance.duet import Estimate, estimate
+from tests.performance.duet import Estimate, estimate, frozen
 from tests.performance.figures import Figure, measured, path_of
 from tests.performance.subject import Subject
 from tests.performance.workload import PUBLIC, Snapshot, Workload
@@ -94,11 +94,12 @@ async def memory_slope(variant: Variant, count: int, told: Callback | None = Non
     # Of numbers that are no objects.
     blocks, resident = array("q", bytes(8 * (READINGS + 1))), array("q", bytes(8 * (READINGS + 1)))
     await _handle(subject, source, WARM_UP)
-    for reading in range(READINGS + 1):
-        if reading:
-            await _handle(subject, source, step)
-        gc.collect()
-        blocks[reading], resident[reading] = sys.getallocatedblocks(), resident_bytes()
+    with frozen():
+        for reading in range(READINGS + 1):
+            if reading:
+                await _handle(subject, source, step)
+            gc.collect()
+            blocks[reading], resident[reading] = sys.getallocatedblocks(), resident_bytes()
     path = path_of(LONG, variant)
     found = {"blocks": (slope(blocks, step), LEAST_BLOCKS), "bytes": (slope(resident, step), LEAST_BYTES)}
     failures = subject.failures(WARM_UP + READINGS * step)

@@ -16,8 +16,8 @@ import gc
 import random
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
 from math import ceil
@@ -34,7 +34,7 @@ from infrastructure.networking.websocket.marker import Switch, Switches, SwitchR
 from infrastructure.networking.websocket.settings import TransportSettings
 from infrastructure.networking.websocket.transport import connect
 from tests.harness.variants import VARIANTS, Variant
-from tests.performance.duet import CONFIDENCE, Estimate, estimate
+from tests.performance.duet import CONFIDENCE, Estimate, estimate, frozen
 from tests.performance.figures import Figure, Path, measured, path_of
 from tests.performance.sender import LEAD_NS, SATURATED, Flown, Schedule, Sender, on_core
 from tests.performance.subject import Subject
@@ -91,6 +91,8 @@ class Reception(msgspec.Struct):
     first_read_ns: int
     #: In the lane, by the feed's own metrics.
     wait: Histogram
+    #: How often the lane was full, so that reading was paused.
+    pauses: int
     flown: Flown
     #: For each switch the first frame after it, and its receipt; every second one was to the architecture in place.
     switches: list[tuple[int, SwitchReceipt]]
@@ -205,6 +207,7 @@ class Line:
             ended_ns=stamps.ended_ns,
             first_read_ns=wakefulness.first_read_ns,
             wait=lane.route.metrics.wait,
+            pauses=lane.pauses,
             flown=flown,
             switches=[(receipt.after_frame - opened, receipt) for receipt in receipts],
             failures=_failures(subject, stamps, frames, lane.received - opened, flown, (len(switches) + 1) // 2),
@@ -215,18 +218,8 @@ class Line:
 async def opened(workloads: Sequence[Workload], *, pinned: bool = True) -> AsyncIterator[Line]:
     """A line for these workloads; ``pinned``: this process keeps to one core and the sender to another, where there are two."""
     async with Sender(workloads, pinned=pinned) as sender:
-        with on_core(0, pinned), _frozen():
+        with on_core(0, pinned), frozen():
             yield Line(sender, workloads)
-
-
-@contextmanager
-def _frozen() -> Iterator[None]:
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def loop_name() -> str:
@@ -258,7 +251,7 @@ def _failures(subject: Subject, stamps: _Stamps, frames: int, received: int, flo
     return found
 
 
-class _Judge:
+class Judge:
     """Holds every reception of a workload's first frames against the first of them."""
 
     def __init__(self, workload: Workload) -> None:
@@ -324,8 +317,8 @@ async def latencies(
     async with opened([workload for workload, _ in rated], pinned=pinned) as line:
         for index, (workload, rate) in enumerate(rated):
             wanted = samples if seconds is None else min(samples, int(SHARE_OF_FRAMES * seconds / len(rated) / len(VARIANTS) * rate))
-            runs, frames = _plan(len(workload.frames), wanted)
-            judge, schedule = _Judge(workload), Schedule(rate, burst)
+            runs, frames = plan(len(workload.frames), wanted)
+            judge, schedule = Judge(workload), Schedule(rate, burst)
             taken: dict[Variant, list[Reception]] = {variant: [] for variant in VARIANTS}
             for number in range(runs):
                 for variant in VARIANTS[:: -1 if number % 2 else 1]:
@@ -344,7 +337,7 @@ async def latencies(
     return figures, distributions, failures
 
 
-def _plan(available: int, samples: int) -> tuple[int, int]:
+def plan(available: int, samples: int) -> tuple[int, int]:
     """How many runs, an even number, and how many frames of each."""
     warm = _warm(available)
     runs = max(LEAST_RUNS, ceil(samples / (available - warm)))
@@ -403,7 +396,7 @@ async def throughputs(workloads: Sequence[Workload], *, seconds: float, pinned: 
 
 async def _flood(line: Line, index: int, variants: Sequence[Variant], frames: int, failures: list[str]) -> list[float]:
     """Nanoseconds for each frame in each of ``variants``."""
-    judge, times = _Judge(line.workloads[index]), list[float]()
+    judge, times = Judge(line.workloads[index]), list[float]()
     for variant in variants:
         reception = await line.receive(index, variant, frames, SATURATED)
         judge.see(reception)
@@ -427,7 +420,7 @@ async def switch_pauses(
     async with opened([workload for workload, _ in rated], pinned=pinned) as line:
         for index, (workload, rate) in enumerate(rated):
             deadline = time.monotonic() + seconds / len(rated)
-            judge, runs = _Judge(workload), list[Reception]()
+            judge, runs = Judge(workload), list[Reception]()
             while len(runs) < LEAST_RUNS or time.monotonic() < deadline:
                 for architecture in Architecture:
                     variant = Variant(architecture, False)
