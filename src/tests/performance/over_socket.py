@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
-from math import ceil
+from math import ceil, inf
 from statistics import median_low
 
 import msgspec
@@ -61,8 +61,8 @@ RESAMPLES = 200
 #: Then the last frame of a schedule has come, usually, and nobody needs to ask for it.
 AFTER_S = 2 * LEAD_NS / 1e9
 GRACE_S = 20.0
-#: Of the time for latencies and throughput: the rest goes to opening, warming up and closing.
-SHARE_OF_FRAMES = 0.75
+#: What opening a subject and closing it takes, about: a budget is shared out with it.
+BETWEEN_S = 0.012
 
 #: Of a distribution: 200 shares, evenly spaced in decades of what is left above, so that the tail is drawn as closely as the rest.
 SHARES = tuple(1 - 10 ** (-3 * step / 199) for step in range(200))
@@ -316,15 +316,17 @@ async def latencies(
     failures: list[str] = []
     async with opened([workload for workload, _ in rated], pinned=pinned) as line:
         for index, (workload, rate) in enumerate(rated):
-            wanted = samples if seconds is None else min(samples, int(SHARE_OF_FRAMES * seconds / len(rated) / len(VARIANTS) * rate))
-            runs, frames = plan(len(workload.frames), wanted)
-            judge, schedule = Judge(workload), Schedule(rate, burst)
+            share_s = inf if seconds is None else seconds / len(rated)
+            runs, frames = plan(len(workload.frames), samples, rate, share_s)
+            judge, schedule, begun = Judge(workload), Schedule(rate, burst), time.monotonic()
             taken: dict[Variant, list[Reception]] = {variant: [] for variant in VARIANTS}
-            for number in range(runs):
-                for variant in VARIANTS[:: -1 if number % 2 else 1]:
+            done = 0
+            while done < LEAST_RUNS or (done < runs and (time.monotonic() - begun) * (done + 2) / done < share_s):
+                for variant in (*VARIANTS, *reversed(VARIANTS)):
                     reception = await line.receive(index, variant, frames, schedule)
                     judge.see(reception)
                     taken[variant].append(reception)
+                done += 2
             failures += judge.failures
             named = workload if burst == 1 else _bursting(workload, burst)
             for variant, receptions in taken.items():
@@ -337,12 +339,17 @@ async def latencies(
     return figures, distributions, failures
 
 
-def plan(available: int, samples: int) -> tuple[int, int]:
-    """How many runs, an even number, and how many frames of each."""
+def plan(available: int, samples: int, rate: float = FASTEST, seconds: float = inf) -> tuple[int, int]:
+    """How many runs of each variant, an even number, and how many frames of each; fewer frames if four runs were too long."""
     warm = _warm(available)
     runs = max(LEAST_RUNS, ceil(samples / (available - warm)))
     runs += runs % 2
-    return runs, min(available, ceil(samples / runs) + warm)
+    frames = min(available, ceil(samples / runs) + warm)
+    if seconds < inf:
+        run_s = seconds / (LEAST_RUNS * len(VARIANTS)) - BETWEEN_S - AFTER_S
+        frames = min(frames, max(1, 2 * warm, int(run_s * rate)))
+    runs = max(LEAST_RUNS, ceil(samples / (frames - warm)))
+    return runs + runs % 2, frames
 
 
 def _warm(frames: int) -> int:
@@ -381,8 +388,8 @@ async def throughputs(workloads: Sequence[Workload], *, seconds: float, pinned: 
             deadline = time.monotonic() + share_s
             warm = min(LEAST_SEGMENT, len(workload.frames))
             frame_ns = sum(await _flood(line, index, VARIANTS, warm, failures)) / len(VARIANTS)
-            wanted = round(SHARE_OF_FRAMES * share_s * 1e9 / (2 * LEAST_PAIRS * len(VARIANTS)) / frame_ns)
-            frames = min(len(workload.frames), max(LEAST_SEGMENT, wanted))
+            segment_s = share_s / (2 * LEAST_PAIRS * len(VARIANTS)) - BETWEEN_S
+            frames = min(len(workload.frames), max(LEAST_SEGMENT, int(segment_s * 1e9 / frame_ns)))
             pairs: list[tuple[float, ...]] = []
             while len(pairs) < LEAST_PAIRS or time.monotonic() < deadline:
                 both = await _flood(line, index, [*VARIANTS, *reversed(VARIANTS)], frames, failures)

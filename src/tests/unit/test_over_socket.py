@@ -1,9 +1,10 @@
 """What becomes of latencies once they are taken."""
 
+from math import inf
+
 import pytest
 
-from tests.performance import over_socket
-from tests.performance.over_socket import SHARES, WARM_UP, pooled_quantile, quantile, rate_for
+from tests.performance.over_socket import LEAST_RUNS, SHARES, WARM_UP, plan, pooled_quantile, quantile, rate_for
 
 
 def test_a_quantile_is_the_least_value_that_so_many_do_not_exceed() -> None:
@@ -34,7 +35,14 @@ def test_the_slowest_way_has_a_quarter_of_what_it_can_take(slowest_ns: float, ra
 
 
 @pytest.mark.parametrize("available, samples", [(1500, 10_000), (1500, 100), (12_000, 10_000), (50, 200), (10, 1)])
-def test_the_runs_give_as_many_samples_as_are_wanted(available: int, samples: int) -> None:
-    runs, frames = over_socket.plan(available, samples)
-    assert runs % 2 == 0 and runs >= over_socket.LEAST_RUNS and frames <= available
+@pytest.mark.parametrize("seconds", [inf, 2.0, 0.01])
+def test_the_runs_give_as_many_samples_as_are_wanted(available: int, samples: int, seconds: float) -> None:
+    runs, frames = plan(available, samples, 1000.0, seconds)
+    assert runs % 2 == 0 and runs >= LEAST_RUNS and frames <= available
     assert runs * (frames - min(WARM_UP, available // 10)) >= samples
+
+
+def test_four_runs_of_each_variant_fit_into_the_time() -> None:
+    _, frames = plan(1500, 10_000, 5000.0, 2.0)
+    assert 200 < frames < 1350
+    assert LEAST_RUNS * 4 * frames / 5000.0 < 2.0
