@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from infrastructure.networking.websocket.transport import connect
 from tests.harness import frames
 from tests.harness.variants import VARIANTS, Variant
 from tests.performance import over_socket, workloads
-from tests.performance.over_socket import Line, latencies, opened, switch_pauses, throughputs
+from tests.performance.over_socket import latencies, opened, switch_pauses, throughputs
 from tests.performance.sender import SATURATED, Schedule
 from tests.performance.subject import Subject
 from tests.performance.workload import PRIVATE, PUBLIC, Workload
@@ -198,14 +199,9 @@ def test_another_number_of_events_and_another_state_are_told() -> None:
     assert state.endswith("strategy: another state than direct's")
 
 
-def test_the_sender_answers_pings_between_frames_that_are_far_apart() -> None:
-    workload = trades(2)
-
-    async def run() -> bool:
-        async with opened([workload], pinned=False) as line:
-            return await asked(line)
-
-    async def asked(line: Line) -> bool:
+async def slow_flow(ends: Callable[[Connection], Awaitable[None]]) -> int:
+    """Frames that are far apart, until ``ends`` has ended the connection; how many were written."""
+    async with opened([trades(2)], pinned=False) as line:
         connection = Connection("gateio_spot")
         line.sender.begin(0, 2, Schedule(0.01))
         await connection.open(
@@ -219,13 +215,26 @@ def test_the_sender_answers_pings_between_frames_that_are_far_apart() -> None:
             may_read=lambda: True,
             worked=lambda took_ns: None,
         )
-        answered = await connection.round_trip()
-        await connection.close()
-        flown = await line.sender.flown()
-        assert flown.written < 2
-        return answered
+        async with asyncio.timeout(30):
+            await ends(connection)
+            flown = await line.sender.flown()
+        return flown.written
 
-    assert asyncio.run(run())
+
+def test_the_sender_answers_pings_between_frames_that_are_far_apart() -> None:
+    async def asked(connection: Connection) -> None:
+        assert await connection.round_trip()
+        await connection.close()
+
+    assert asyncio.run(slow_flow(asked)) < 2
+
+
+def test_a_flow_ends_with_its_connection() -> None:
+    async def aborted(connection: Connection) -> None:
+        connection.abort()
+        await connection.end()
+
+    assert asyncio.run(slow_flow(aborted)) < 2
 
 
 PARENT = """

@@ -58,7 +58,7 @@ LOAD, FASTEST = 0.25, 10_000.0
 BURST = 10
 SWITCH_EVERY = 20
 RESAMPLES = 200
-#: Then the last frame of a schedule has come, usually, and nobody needs to ask for it.
+#: So long after a schedule's end its last frame has come, usually, and nobody needs to ask for it.
 AFTER_S = 2 * LEAD_NS / 1e9
 GRACE_S = 20.0
 #: What opening a subject and closing it takes, about: a budget is shared out with it.
@@ -183,11 +183,12 @@ class Line:
             may_read=wakefulness.may_read,
             worked=wakefulness.worked,
         )
+        lasts_s = schedule.lasts_s(frames)
         switches: list[Switch | Switches] = []
         switching = asyncio.create_task(_switch(subject, switches, schedule.lasts_s(switch_every))) if switch_every else None
         try:
-            async with asyncio.timeout(schedule.lasts_s(frames) + self.grace_s):
-                await asyncio.sleep(schedule.lasts_s(frames) and schedule.lasts_s(frames) + AFTER_S)
+            async with asyncio.timeout(lasts_s + self.grace_s):
+                await asyncio.sleep(lasts_s + AFTER_S if lasts_s else 0)
                 while lane.received < opened + frames and await connection.round_trip():
                     pass
         except TimeoutError:
