@@ -244,6 +244,17 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def frozen() -> Iterator[None]:
+    """Collect garbage once, and leave all that is there out of every collection until the end."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 async def _block(contestant: Contestant[T], items: Sequence[T], clock: ClockNs) -> int:
     started = clock()
     pending = contestant(items)
