@@ -131,17 +131,17 @@ def compare_sources(
     a: Path,
     b: Path,
     workloads: Sequence[Workload],
-    variants: Sequence[Variant],
+    wanted: Sequence[Entry],
     *,
     seconds: float,
     processes: int = PROCESSES,
 ) -> tuple[list[Duel], list[str]]:
-    """Time the ``infrastructure`` in the folder ``b`` against that in ``a``, for ``seconds`` each workload and variant.
+    """Time the ``infrastructure`` in the folder ``b`` against that in ``a``, for ``seconds`` each entry.
 
-    Also returned is what was wrong. The last states that the frames leave behind should be equal; whether another revision may differ is for
-    the reader to judge.
+    Also returned is what was wrong. The states that the frames leave behind should be equal; whether those of another revision may differ
+    is for the reader to judge.
     """
-    found: dict[Entry, list[list[tuple[float, float]]]] = {entry: [] for entry in entries(workloads, variants)}
+    found: dict[Entry, list[list[tuple[float, float]]]] = {entry: [] for entry in wanted}
     failures: dict[str, None] = {}
     # What slows a processor, its neighbour or its clock, slows both sides if both are on it.
     cpus = sorted(os.sched_getaffinity(0))
