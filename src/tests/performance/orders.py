@@ -40,10 +40,13 @@ class Blocks(msgspec.Struct, frozen=True, tag=True):
 
 
 class Growth(msgspec.Struct, frozen=True, tag=True):
-    """Take the blocks of frames of these numbers, last excluded. Answered by the line of code whose objects grew most, "" if none did."""
+    """Take the blocks of frames from the first to ``end``. Answered by the line of code of which most objects came up from ``begin`` on.
 
-    first: int
-    last: int
+    "" if of none. What is bounded must be full by ``begin``.
+    """
+
+    begin: int
+    end: int
 
 
 class Tell(msgspec.Struct, frozen=True, tag=True):

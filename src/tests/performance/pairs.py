@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, TypeVar, cast
 
 import msgspec
@@ -45,14 +45,17 @@ class ContestantFailed(Exception):
 
 
 class Contestant(AbstractContextManager["Contestant"]):
-    """A process with the ``infrastructure`` that lies in ``source``, and the workloads of a file. It ends with this process, or before."""
+    """A process with the ``infrastructure`` that lies in ``source``, and the workloads of a file. It ends with this process, or before.
 
-    def __init__(self, source: Path, workloads: Path) -> None:
+    ``settings`` are added to its environment.
+    """
+
+    def __init__(self, source: Path, workloads: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self._source = source
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tests.performance.contestant", str(source), str(workloads)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join((str(source), str(SRC)))},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join((str(source), str(SRC)))} | settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
