@@ -55,7 +55,7 @@ class Contestant(AbstractContextManager["Contestant"]):
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tests.performance.contestant", str(source), str(workloads)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join((str(source), str(SRC)))} | settings,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(source), str(SRC))), **settings},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
