@@ -59,7 +59,8 @@ BURST = 10
 SWITCH_EVERY = 20
 RESAMPLES = 200
 #: So long after a schedule's end its last frame has come, usually, and nobody needs to ask for it.
-AFTER_S = 2 * LEAD_NS / 1e9
+AFTER_S = 3 * LEAD_NS / 1e9
+#: How much longer than its schedule a flow may take until it is given up.
 GRACE_S = 20.0
 #: What opening a subject and closing it takes, about: a budget is shared out with it.
 BETWEEN_S = 0.012
@@ -155,8 +156,6 @@ class Line:
     def __init__(self, sender: Sender, workloads: Sequence[Workload]) -> None:
         self.sender = sender
         self.workloads = workloads
-        #: How much longer than its schedule a flow may take until it is given up.
-        self.grace_s = GRACE_S
 
     async def receive(self, workload: int, variant: Variant, frames: int, schedule: Schedule, switch_every: int = 0) -> Reception:
         """Open a subject for a workload, let it take so many frames, and close it; switch every so many frames (0: never)."""
@@ -183,14 +182,16 @@ class Line:
             may_read=wakefulness.may_read,
             worked=wakefulness.worked,
         )
+        self.sender.go()
         lasts_s = schedule.lasts_s(frames)
         switches: list[Switch | Switches] = []
         switching = asyncio.create_task(_switch(subject, switches, schedule.lasts_s(switch_every))) if switch_every else None
         try:
-            async with asyncio.timeout(lasts_s + self.grace_s):
+            async with asyncio.timeout(lasts_s + GRACE_S):
                 await asyncio.sleep(lasts_s + AFTER_S if lasts_s else 0)
                 while lane.received < opened + frames and await connection.round_trip():
-                    pass
+                    if not lasts_s:
+                        break  # The answer came behind the last frame.
         except TimeoutError:
             pass  # What is missing is told as such.
         if switching is not None:
