@@ -71,5 +71,5 @@ LEAK = Planted(
 
 
 def work(name: str, length: int) -> Planted:
-    """Look for something among so many items that are all another: a loop in C, with no call and no object of its own."""
-    return Planted(name, LANE, _DELIVER, f"{_DELIVER}        self in ({'None, ' * length})\n", "Lane.deliver")
+    """Look for a number among so many that are all another: a loop in C, with no call and no object of its own."""
+    return Planted(name, LANE, _DELIVER, f"{_DELIVER}        number in ({'-1, ' * length})\n", "Lane.deliver")
