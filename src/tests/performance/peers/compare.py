@@ -48,7 +48,7 @@ from tests.performance.duet import Columns, Timings, estimate
 from tests.performance.figures import Figure, Path, Report, measured, path_of
 from tests.performance.peers import contests, crew
 from tests.performance.peers.contests import Ground, Run
-from tests.performance.peers.crew import DIRECT, ENTRIES, Entry, Process
+from tests.performance.peers.crew import DIRECT, ENTRIES, ContestantFailed, Entry, Process
 from tests.performance.peers.frames import Given, everything
 from tests.performance.peers.opening import CHANNELS
 from tests.performance.workload import PUBLIC
@@ -108,13 +108,17 @@ class Results:
             workload = everything[index].workload
             entries, timings = runs[0].entries, Timings([run.pairs for run in runs])
             for place, entry in enumerate(entries):
-                if (workload.venue, workload.channel, entry) not in self.wrong:
+                if self._is_right(workload.venue, workload.channel, entry):
                     found += frame_figures(path_of(workload, entry), timings, place, entries.index(DIRECT))
         for (venue, entry), each in self.spent.items():
-            if (venue, BOTH, entry) not in self.wrong:
+            if self._is_right(venue, BOTH, entry):
                 path = Path(venue, PUBLIC, BOTH, WHOLE_WAY, str(entry))
                 found += whole_way_figures(path, each, self.spent[venue, DIRECT])
         return found
+
+    def _is_right(self, venue: str, channel: str, entry: Entry) -> bool:
+        """Whether it was, and that which it is held against."""
+        return not {(venue, channel, entry), (venue, channel, DIRECT)} & self.wrong.keys()
 
 
 def frame_figures(path: Path, timings: Timings, place: int, direct: int) -> list[Figure]:
@@ -248,7 +252,11 @@ def main() -> int:
     if given.seconds is not None:
         effort = effort._replace(seconds=given.seconds)
     console = Console(width=WIDTH, stderr=given.json)
-    report = asyncio.run(measure(given.python, effort, console))
+    try:
+        report = asyncio.run(measure(given.python, effort, console))
+    except ContestantFailed as error:
+        console.print(str(error), style="red", soft_wrap=True)
+        return 1
     content = msgspec.json.format(msgspec.json.encode(report))
     (ROOT / ".bench").mkdir(exist_ok=True)
     (ROOT / ".bench" / "peers.json").write_bytes(content)

@@ -122,10 +122,13 @@ class Server:
         """The nanoseconds of processor time, user's and system's, that this process has had."""
         return time.process_time_ns()
 
-    async def state(self) -> dict[str, Any]:
-        """What the feed has come to."""
-        told = self._contestant.told
-        return {"books": self._contestant.books(), "updates": told.updates, "trades": told.trades}
+    async def told(self) -> tuple[int, int]:
+        """How many updates and how many trades were told of."""
+        return self._contestant.told.updates, self._contestant.told.trades
+
+    async def books(self) -> dict[str, Sides]:
+        """The live books by unified symbol."""
+        return self._contestant.books()
 
     async def close(self) -> None:
         """End the feed."""
@@ -135,10 +138,8 @@ class Server:
 async def serve(contestant: Contestant) -> None:
     """Carry commands out, one after the other."""
     server = Server(contestant)
-    commands: dict[str, Callable[..., Any]] = {
-        command.__name__: command
-        for command in (server.facts, server.turn, server.open, server.take, server.connect, server.spent, server.state, server.close)
-    }
+    known = (server.facts, server.turn, server.open, server.take, server.connect, server.spent, server.told, server.books, server.close)
+    commands: dict[str, Callable[..., Any]] = {command.__name__: command for command in known}
     async for line in await standard_input():
         name, *arguments = json.loads(line)
         print(json.dumps(await commands[name](*arguments)), flush=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from infrastructure.simulator.launch import SideChannel, level_floats
 from tests.interop.sight import Task
 from tests.performance.duet import Columns
-from tests.performance.peers.crew import CCXT, Entry, Process, State
+from tests.performance.peers.crew import CCXT, Entry, Process, Told
 from tests.performance.peers.frames import Given, Sides, as_sent
 from tests.performance.peers.opening import CHANNELS, is_of_trades
 
@@ -21,7 +21,7 @@ from tests.performance.peers.opening import CHANNELS, is_of_trades
 BLOCK = 100
 #: Rounds of a run that warm up.
 WARM_UP = 2
-#: What was sent has long arrived and been handled.
+#: Whoever has told nothing more for so long, has handled what was sent.
 SETTLE_S = 0.2
 
 _numbers = count(1)
@@ -69,7 +69,7 @@ async def offline(processes: Sequence[Process], file: str, index: int, given: Gi
         rounds.append(taken)
     wrong: dict[Entry, str] = {}
     for process in takers:
-        if mistake := mistake_offline(given, len(rounds) * BLOCK, await process.state()):
+        if mistake := mistake_offline(given, len(rounds) * BLOCK, await process.told(), await process.books()):
             wrong[process.entry] = mistake
         await process.ask("close")
     return Run([process.entry for process in takers], pairs_of(rounds), wrong)
@@ -82,13 +82,12 @@ def pairs_of(rounds: Sequence[Sequence[int]]) -> list[Columns]:
     return [tuple((one + other) / (2 * BLOCK) for one, other in zip(*pair, strict=True)) for pair in both_orders]
 
 
-def mistake_offline(given: Given, frames: int, state: State) -> str:
-    """What is wrong with what a contestant came to after so many frames, nothing if all is well."""
-    expected = (0, frames) if is_of_trades(given.workload) else (frames, 0)
-    told = (state.updates, state.trades)
+def mistake_offline(given: Given, frames: int, told: Told, books: Mapping[str, Sides]) -> str:
+    """What is wrong with what a contestant came to after so many frames; nothing if all is well."""
+    expected = Told(0, frames) if is_of_trades(given.workload) else Told(frames, 0)
     if told != expected:
-        return f"told of {told[0]} updates and {told[1]} trades, not of {expected[0]} and {expected[1]}"
-    return "" if is_of_trades(given.workload) else mistake_of_books(state.books, given.books)
+        return f"told of {told.updates} updates and {told.trades} trades, not of {expected.updates} and {expected.trades}"
+    return mistake_of_books(books, given.books)
 
 
 def mistake_of_books(books: Mapping[str, Sides], expected: Mapping[str, Sides]) -> str:
@@ -112,20 +111,20 @@ async def whole_way(process: Process, ground: Ground, seconds: float) -> Spent:
     exchange, log = ground.exchange, f"run-{next(_numbers)}"
     await exchange.resume()
     await process.ask("connect", ground.task(CHANNELS[exchange.venue], log))
-    await _silence(exchange)
+    before = await _silence(exchange, process)
     await exchange.log(log)
-    before, began_ns = await process.state(), await process.ask("spent")
+    began_ns = await process.ask("spent")
     await exchange.resume()
     await asyncio.sleep(seconds)
-    await _silence(exchange)
-    ended_ns, after = await process.ask("spent"), await process.state()
+    after = await _silence(exchange, process)
+    ended_ns = await process.ask("spent")
     sent = Counter(kind for (kind, _), _ in await exchange.log(log))
     books = {symbol: (level_floats(book["bids"]), level_floats(book["asks"])) for symbol, book in (await exchange.books()).items()}
     if process.entry.cuts:
         books = {symbol: (as_sent(exchange.venue, bids), as_sent(exchange.venue, asks)) for symbol, (bids, asks) in books.items()}
     told = Counter(orderbook=after.updates - before.updates, trade=after.trades - before.trades)
+    wrong = mistake_of_counts(process.entry, told, sent) or mistake_of_books(await process.books(), books)
     await process.ask("close")
-    wrong = mistake_of_counts(process.entry, told, sent) or mistake_of_books(after.books, books)
     return Spent((ended_ns - began_ns) / max(1, sent.total()), wrong)
 
 
@@ -137,6 +136,11 @@ def mistake_of_counts(entry: Entry, told: Counter[str], sent: Counter[str]) -> s
     return ""
 
 
-async def _silence(exchange: SideChannel) -> None:
+async def _silence(exchange: SideChannel, process: Process) -> Told:
+    """Nothing is pushed from here on; gives what was told, once there is nothing more to tell."""
     await exchange.pause()
-    await asyncio.sleep(SETTLE_S)
+    told, before = await process.told(), None
+    while told != before:
+        await asyncio.sleep(SETTLE_S)
+        told, before = await process.told(), told
+    return told

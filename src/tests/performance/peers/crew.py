@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple, Self
 
-from infrastructure.venue import Levels
+from tests.harness.captures import ROOT
+from tests.performance.peers.frames import Sides
 from tests.performance.peers.opening import CHANNELS
 
 #: Longer than anything that a process is told takes.
@@ -42,10 +43,9 @@ CCXT = Entry("ccxt.pro", "ccxt_contestant")
 ENTRIES = (DIRECT, STRATEGY, LOOP, CRYPTOFEED, CCXT)
 
 
-class State(NamedTuple):
-    """What a feed has come to: its live books by symbol, and how many callbacks told of an update, and how many trades were told."""
+class Told(NamedTuple):
+    """How many callbacks told of an update, and how many trades were told."""
 
-    books: Mapping[str, tuple[Levels, Levels]]
     updates: int
     trades: int
 
@@ -59,12 +59,13 @@ class Process:
 
     def __init__(self, entry: Entry, python: str, environment: Mapping[str, str]) -> None:
         self.entry = entry
-        self._command = (python if entry.is_foreign else sys.executable, "-m", f"tests.performance.peers.{entry.module}", *entry.arguments)
+        own = os.path.abspath(python) if entry.is_foreign else sys.executable
+        self._command = (own, "-m", f"tests.performance.peers.{entry.module}", *entry.arguments)
         self._environment = os.environ | environment
 
     async def __aenter__(self) -> Self:
-        pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(*self._command, env=self._environment, stdin=pipe, stdout=pipe)
+        pipe, folder = asyncio.subprocess.PIPE, ROOT / "src"
+        self._process = await asyncio.create_subprocess_exec(*self._command, cwd=folder, env=self._environment, stdin=pipe, stdout=pipe)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -85,11 +86,14 @@ class Process:
             raise ContestantFailed(f"{self.entry}: ended at {name} {arguments}: exit code {await self._process.wait()}")
         return json.loads(answer)
 
-    async def state(self) -> State:
-        """What its feed has come to."""
-        told = await self.ask("state")
-        books = {symbol: ([(p, a) for p, a in bids], [(p, a) for p, a in asks]) for symbol, (bids, asks) in told["books"].items()}
-        return State(books, told["updates"], told["trades"])
+    async def told(self) -> Told:
+        """What its callbacks were told since its feed was opened."""
+        return Told(*await self.ask("told"))
+
+    async def books(self) -> dict[str, Sides]:
+        """The live books of its feed, by symbol."""
+        found = await self.ask("books")
+        return {symbol: ([(p, a) for p, a in bids], [(p, a) for p, a in asks]) for symbol, (bids, asks) in found.items()}
 
 
 @asynccontextmanager

@@ -1,10 +1,13 @@
-"""The loop written by hand. It has no transport, and so takes no part where there are sockets."""
+"""The loop written by hand. It has no transport, and so takes no part where there are sockets.
+
+MEXC's schema has somebody compiled already: ccxt.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
-from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
 from google.protobuf.internal import api_implementation
 
 from tests.interop.sight import Task
@@ -17,6 +20,10 @@ class Loop(Contestant):
     """Frames are bytes."""
 
     packages = ("msgspec", "sortedcontainers", "protobuf")
+
+    def __init__(self, push_type: Any) -> None:
+        super().__init__()
+        self._push_type = push_type
 
     def facts(self) -> dict[str, str]:
         return super().facts() | {"protobuf's implementation": api_implementation.Type()}
@@ -34,7 +41,7 @@ class Loop(Contestant):
                 told.trades += 1
 
         given = (self._books, on_event)
-        self._take = mexc_loop(*given, PushDataV3ApiWrapper) if is_mexc else gate_loop(*given)
+        self._take = mexc_loop(*given, self._push_type) if is_mexc else gate_loop(*given)
         natives = {symbol: native for native, symbol in self._symbols.items()}
         for step in workload.opening:
             if isinstance(step, Frame):
@@ -63,4 +70,4 @@ def sides_of(book: Book) -> Sides:
 
 
 if __name__ == "__main__":
-    run(Loop)
+    run(lambda: Loop(import_module("ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2").PushDataV3ApiWrapper))
