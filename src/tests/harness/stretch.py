@@ -5,7 +5,7 @@ subscribed anew, and one of a book a hole in its ids, which is repaired as the v
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -65,10 +65,19 @@ class Outcome(NamedTuple):
 class Maker:
     """One exchange, and one connection to it at a time; ``symbols`` are two of its own if none are given.
 
-    Where the venue has such, one push of a book in ``whole_every`` is whole, none if 0.
+    Where the venue has such, one push of a book in ``whole_every`` is whole, none if 0. ``headers`` are those of the connection's
+    handshake, the venue's own if not given.
     """
 
-    def __init__(self, name: str, channel: str, symbols: Sequence[str] = (), *, whole_every: int = WHOLE_EVERY) -> None:
+    def __init__(
+        self,
+        name: str,
+        channel: str,
+        symbols: Sequence[str] = (),
+        *,
+        whole_every: int = WHOLE_EVERY,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         exchange_type = EXCHANGES[name]
         self.venue = VENUES[name].fresh()
         self.channel = channel
@@ -78,7 +87,7 @@ class Maker:
         self.now_ms = OPENED_MS
         self.kind = self.exchange.kind_of(self.channel.partition(":")[0])
         self.told = 0
-        self._dialect = self.exchange.dialect(self.venue.headers)
+        self._dialect = self.exchange.dialect(self.venue.headers if headers is None else headers)
         self._topics: list[Topic] = []
         self._books = 0
         self._whole_every = whole_every
