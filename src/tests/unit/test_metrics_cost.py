@@ -7,9 +7,10 @@ from infrastructure.exchanges.mexc.spot import MINI_TICKERS
 from infrastructure.networking.websocket.handlers import PublicWebSocketHandler
 from infrastructure.networking.websocket.lane import Lane
 from tests.performance import metrics_cost, workloads
-from tests.performance.metrics_cost import BOTH, METRICS, NotFound, Side, less, miscounts, rebuilt, without_metrics
+from tests.performance.metrics_cost import BOTH, Side, miscounts
 from tests.performance.subject import Subject
 from tests.performance.ways import disagreements
+from tests.performance.without_metrics import METRICS, NotFound, less, rebuilt, without_metrics
 from tests.performance.workload import Workload
 
 WORKLOADS = [
