@@ -375,7 +375,7 @@ class TestThreads:
             """Another error comes whenever a reader has looked at one."""
 
             def items(self) -> Any:
-                for kind in super().keys():
+                for kind in self:
                     self[f"after {kind}"] = 1
                     yield kind, self[kind]
 
