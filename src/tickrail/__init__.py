@@ -57,6 +57,7 @@ from infrastructure.events import (
 from infrastructure.feed import OfflineFeed, offline_feed, open_feed
 from infrastructure.instruments import Instrument, InstrumentStatus
 from infrastructure.limits import Limiter
+from infrastructure.metrics import PathSummary, WindowSummary
 from infrastructure.networking.websocket.adapters import StrategyPatternAdapter, WebSocketHandlerAdapter
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient, PrivateWebSocketHandler, PublicWebSocketHandler
 from infrastructure.networking.websocket.marker import SwitchReceipt
@@ -129,6 +130,7 @@ __all__ = [
     "OrderUpdate",
     "Outcome",
     "ParsedMessage",
+    "PathSummary",
     "PositionUpdate",
     "PrivateWebSocketHandler",
     "PublicWebSocketHandler",
@@ -161,6 +163,7 @@ __all__ = [
     "WebSocketHandlerAdapter",
     "WebSocketManager",
     "WebSocketStrategySet",
+    "WindowSummary",
     "credentials_for",
     "credentials_from_file",
     "exchange_settings",

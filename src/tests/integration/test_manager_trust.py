@@ -295,6 +295,20 @@ class TestSilence:
 
         play(story, variant, freshness=FRESHNESS)
 
+    def test_the_watchdog_takes_the_copies_from_which_recent_metrics_are_made(self, variant: Variant) -> None:
+        async def story(scene: Scene) -> None:
+            await scene.begin()
+            await scene.run(30.0)
+            # Nobody has asked before, and the window begins where it should all the same.
+            recent = scene.manager.recent_metrics(10)
+            own, other = recent[variant.architecture], recent[variant.architecture.other]
+            assert 10.0 <= own.seconds < 12.0 and own.active_seconds == own.seconds == other.seconds
+            # A trade and a change of the book of each symbol, five times a second.
+            assert abs(own.frames - own.seconds * 2 * len(scene.symbols) / ROUND_S) <= 2 * len(scene.symbols)
+            assert (other.frames, other.active_seconds, own.errors) == (0, 0.0, {})
+
+        play(story, variant)
+
     def test_a_connection_that_is_silent_as_a_whole_is_opened_anew_at_once(self, variant: Variant) -> None:
         async def story(scene: Scene) -> None:
             await scene.begin()

@@ -22,7 +22,7 @@ PACKAGE = SRC / "infrastructure"
 #: The map. A module may import what stands on a line above its own, and what stands in its own column; never below, never the other
 #: columns of its line. A package stands for all that is in it; ``__init__`` is the package's own file alone.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("events", "errors", "clock", "redaction"),
+    ("events", "errors", "clock", "redaction", "windows"),
     ("credentials", "instruments"),
     ("account_api",),
     ("venue", "metrics"),

@@ -251,8 +251,8 @@ class TestSwitch:
 
         receipt = asyncio.run(run())
         assert receipt.requested_ns < receipt.switched_ns
-        # Three frames, each timed at its begin and its end, and the moment of the switch itself.
-        assert receipt.wait_ns == 70
+        # Three frames, each timed at its begin and its end, its callback too, and the moment of the switch itself.
+        assert receipt.wait_ns == 130
 
     def test_switches_asked_for_one_after_the_other_happen_so_each_at_its_own_frame(self) -> None:
         async def run() -> None:

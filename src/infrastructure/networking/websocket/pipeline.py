@@ -10,7 +10,7 @@ from infrastructure.book import OrderBook
 from infrastructure.clock import Clock
 from infrastructure.errors import SettingsError
 from infrastructure.events import Architecture
-from infrastructure.metrics import Accounting, EventAccounting, PathMetrics, PathSummary, total_of
+from infrastructure.metrics import WINDOW_S, Accounting, EventAccounting, PathMetrics, PathSummary, WindowSummary, total_of
 from infrastructure.networking.websocket.handlers import BaseWebSocketClient
 from infrastructure.networking.websocket.handlers.base_websocket_client import SessionHandler
 from infrastructure.networking.websocket.lane import DEAD_LETTERS, DeadLetter, Lane
@@ -145,8 +145,23 @@ class Pipeline:
         return max(lane.switches for lane in self._lanes)
 
     def metrics(self) -> dict[Architecture, PathSummary]:
-        """What each architecture did so far."""
+        """What each architecture did so far. Any thread may ask."""
         return {kind: path.summary() for kind, path in self._paths.items()}
+
+    def recent_metrics(self, window_s: float = WINDOW_S) -> dict[Architecture, WindowSummary]:
+        """What each architecture did in the last ``window_s`` seconds, up to 600. Any thread may ask.
+
+        A window begins where a copy of the counters was taken, see ``observe_metrics``: it is a little longer than asked for, and says so.
+        """
+        return {kind: path.window(window_s) for kind, path in self._paths.items()}
+
+    def observe_metrics(self) -> None:
+        """Take the copies from which later windows are made, once a second at most.
+
+        ``recent_metrics`` does so too, and a live feed at each tick of its watchdog; whoever seldom asks a feed without a socket calls it.
+        """
+        for path in self._paths.values():
+            path.observe()
 
     def switch(self, architecture: Architecture | str) -> Switch | Switches:
         """Hand all later frames to ``architecture``; awaiting what this returns gives the receipt."""

@@ -34,6 +34,9 @@ class Watched(Protocol):
     def report(self, kind: str, text: str) -> None:
         """Tell the user of what is no single connection's."""
 
+    def observe_metrics(self) -> None:
+        """Take the copies from which windows of the metrics are made."""
+
     def move(self, shard: Shard, channel: str, symbol: str) -> Coroutine[Any, Any, None]:
         """Let another connection carry a stream of ``shard``."""
 
@@ -96,6 +99,7 @@ class Watchdog:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._settings.tick_s)
+            self._owner.observe_metrics()
             self.may_read()
             moved_ns = self._wall.observe(self._clock.drift_ns())
             if moved_ns is not None:

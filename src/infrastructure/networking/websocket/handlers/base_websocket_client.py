@@ -72,6 +72,7 @@ class SessionHandler(BaseWebSocketClient):
         """Work on ``session`` from now on and count into ``metrics``; callbacks are timed by ``monotonic_ns``."""
         self.session = session
         self.metrics = metrics
+        self._by_type = metrics.by_type
         self.callbacks = self._bind(session.venue.name, monotonic_ns)
         self._decode: Callable[[bytes | str], Any] = session.venue.codec.decode
         self._apply = session.apply
@@ -85,7 +86,9 @@ class SessionHandler(BaseWebSocketClient):
         return self._publish(self._decode(raw_message))
 
     def _publish(self, messages: Any) -> Any:
-        self.metrics.count(messages)
+        by_type = self._by_type
+        for message in messages:
+            by_type[message.message_type] += 1
         events: list[Emission] = self._apply(messages)
         pending = self._emit(events)
         outcome = Outcome.CONTROL if messages[0].is_control else None

@@ -113,13 +113,15 @@ class EventMessageHandler:
     def __init__(self, session: Session, callbacks: Callbacks, metrics: PathMetrics, to_events: ToEvents) -> None:
         self._session = session
         self._callbacks = callbacks
-        self._metrics = metrics
+        self._by_type = metrics.by_type
         self._to_events = to_events
 
     async def handle(self, parsed: ParsedMessage) -> None:
         """Apply one parsed message and call back for each event."""
         messages = self._to_events(parsed)
-        self._metrics.count(messages)
+        by_type = self._by_type
+        for message in messages:
+            by_type[message.message_type] += 1
         pending = self._callbacks.emit(self._session.apply(messages))
         if pending is not None:
             await pending
