@@ -35,7 +35,7 @@ from infrastructure.networking.websocket.settings import TransportSettings
 from infrastructure.networking.websocket.transport import connect
 from tests.harness.variants import VARIANTS, Variant
 from tests.performance.duet import CONFIDENCE, Estimate, estimate, frozen
-from tests.performance.figures import Figure, Path, measured, path_of
+from tests.performance.figures import Distribution, Figure, Path, measured, path_of
 from tests.performance.sender import LEAD_NS, SATURATED, Flown, Schedule, Sender, on_core
 from tests.performance.subject import Subject
 from tests.performance.workload import STEADY, Workload
@@ -67,16 +67,6 @@ BETWEEN_S = 0.012
 
 #: Of a distribution: 200 shares, evenly spaced in decades of what is left above, so that the tail is drawn as closely as the rest.
 SHARES = tuple(1 - 10 ** (-3 * step / 199) for step in range(200))
-
-
-class Distribution(msgspec.Struct, frozen=True):
-    """Latencies of a path under ``rate`` frames for each second: ``shares[n]`` of them are at most ``latency_ns[n]``."""
-
-    path: Path
-    rate: float
-    samples: int
-    shares: tuple[float, ...]
-    latency_ns: tuple[int, ...]
 
 
 class Reception(msgspec.Struct):

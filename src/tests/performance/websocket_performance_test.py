@@ -19,10 +19,10 @@ from rich.console import Console
 from infrastructure.events import MessageType
 from infrastructure.exchanges import VENUES
 from tests.performance import baseline_metrics, exact, parts, report, workloads
-from tests.performance.figures import Figure, Report, Path, by_key, path_of
+from tests.performance.figures import Distribution, Figure, Path, Report, by_key, path_of
 from tests.performance.memory import memory_slopes
 from tests.performance.metrics_cost import metrics_cost
-from tests.performance.over_socket import Distribution, latencies, rate_for, switch_pauses, throughputs
+from tests.performance.over_socket import latencies, rate_for, switch_pauses, throughputs
 from tests.performance.ways import compare_ways
 from tests.performance.workload import Workload
 
