@@ -42,6 +42,25 @@ STAGES = {
 }
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Stored(Report, frozen=True):
+    """A report as it is kept, with the distributions of its latencies and the command that made it."""
+
+    command: str = BENCH
+    distributions: list[Distribution] = msgspec.field(default_factory=list)
+
+
+def plots_of(report: Stored) -> dict[str, str]:
+    """All plots for which there are figures, as SVG, by name."""
+    found = {
+        "latency": latency(report, report.distributions, command=report.command),
+        "ratios": ratios(report, report.command),
+        "stages": stages(report, command=report.command),
+        "peers": peers(report),
+    }
+    return {name: svg for name, svg in found.items() if svg is not None}
 
 
 def latency(
@@ -83,7 +102,7 @@ def ratios(report: Report, command: str = BENCH) -> str | None:
     figures = [each for path, each in report.named("ratio to direct").items() if path.variant == STRATEGY]
     groups = [
         Group(f"{venue}, {scope}", [_bar(title_of(each.path), each) for each in of_venue])
-        for (venue, scope), of_venue in by(figures, lambda path: (path.venue, path.scope)).items()
+        for (venue, scope), of_venue in grouped(figures, lambda figure: (figure.path.venue, figure.path.scope)).items()
     ]
     if not groups:
         return None
@@ -122,7 +141,7 @@ def peers(report: Report) -> str | None:
     groups = []
     for name, what in PEER_RATIOS.items():
         figures = [each for path, each in report.named(name).items() if path.variant not in OWN and not is_itself(each)]
-        for path, of_workload in by(figures, place).items():
+        for path, of_workload in grouped(figures, lambda figure: place(figure.path)).items():
             groups.append(Group(f"{path.venue}, {title_of(path)}: {what}", [_bar(each.path.variant, each) for each in of_workload]))
     if not groups:
         return None
@@ -141,11 +160,11 @@ def place(path: Path) -> Path:
     return msgspec.structs.replace(path, variant="")
 
 
-def by(figures: Iterable[Figure], key: Callable[[Path], K]) -> dict[K, list[Figure]]:
-    """Figures that have a part of their path in common, in the order of the first of each."""
-    found: dict[K, list[Figure]] = {}
-    for figure in figures:
-        found.setdefault(key(figure.path), []).append(figure)
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items that have something in common, in the order of the first of each."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
     return found
 
 
