@@ -89,7 +89,7 @@ def _section(section: Section, report: Stored) -> str:
             named = {figure.name: figure for figure in of_place if figure.path.variant == variant}
             if named:
                 rows.append((*_place(path), variant, *(cell(named.get(column.name), column.cell) for column in columns)))
-    return _table(("venue", "channel", "architecture", *(column.heading for column in columns)), rows)
+    return _table(("venue", "channel", "architecture", *(column.heading.replace("\n", " ") for column in columns)), rows)
 
 
 def _peers(report: Stored) -> str:

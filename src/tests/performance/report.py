@@ -52,42 +52,47 @@ def draw(report: Stored, folder: File) -> list[File]:
 
 
 def show(report: Report, console: Console) -> None:
-    """Print everything that the report has."""
+    """Print everything that the report has. "d / s" is direct / strategy."""
     facts = Table.grid(padding=(0, 2))
     for name, value in (*report.machine.items(), ("commit", report.commit), ("at", report.at)):
         facts.add_row(name.replace("_", " "), Text(value, overflow="fold"))
     console.print(facts)
     console.print()
     for title, lines in grouped(ways(report.figures), lambda way: venue_of(way.path)).items():
-        console.print(_ways_table(title, lines, is_broad=console.width >= BROAD))
+        common, names = shortened(way.path.channel for way in lines)
+        _print(console, f"{title}{common}", _ways_table(lines, names, console.width >= BROAD))
     for section in SECTIONS:
         for title, figures in grouped(section.of(report.figures), lambda figure: venue_of(figure.path)).items():
-            console.print(_section_table(f"{section.title}: {title}", section, figures))
+            common, names = shortened(figure.path.channel for figure in figures)
+            _print(console, f"{section.title}: {title}{common}", _section_table(section, figures, names))
     for title, rows in grouped(peer_rows(report.figures), lambda row: f"{row.path.venue}, {title_of(row.path)}: {row.what}").items():
-        table = _table(title, "", "us", "ratio to tickrail direct")
+        table = _table("", "us", "ratio to tickrail direct")
         for row in rows:
             table.add_row(row.path.variant, in_us(row.time), with_interval(row.ratio))
-        console.print(table)
+        _print(console, title, table)
     for failure in report.failures:
         console.print(Text(failure, "red"))
     if report.is_sound:
         console.print("Failures: none.")
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+def _print(console: Console, title: str, table: Table) -> None:
+    console.print(Text(title, "bold"))
+    console.print(table)
+    console.print()
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     first, *others = headings
     table.add_column(first, overflow="fold")
     for heading in others:
-        # A word of a heading has a line of its own where the column is narrow.
-        table.add_column(heading, justify="right", no_wrap=heading == "")
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
-def _ways_table(title: str, lines: Sequence[Way], is_broad: bool) -> Table:
-    common, names = shortened([way.path.channel for way in lines])
-    headings = ("direct us", "strategy us", "strategy / direct", "adapted, direct / strategy", "indirection us, direct / strategy")
-    table = _table(title + common, "channel", *(heading if is_broad else heading.replace(", ", "\n") for heading in headings))
+def _ways_table(lines: Sequence[Way], names: dict[str, str], is_broad: bool) -> Table:
+    table = _table("channel", "direct\nus", "strategy\nus", "strategy\n/ direct", "adapted\nd / s", "indirection\nus, d / s")
     for way in lines:
         ratio = cell(way.ratio, with_interval)
         table.add_row(
@@ -100,23 +105,21 @@ def _ways_table(title: str, lines: Sequence[Way], is_broad: bool) -> Table:
     return table
 
 
-def _section_table(title: str, section: Section, figures: Sequence[Figure]) -> Table:
+def _section_table(section: Section, figures: Sequence[Figure], names: dict[str, str]) -> Table:
     columns = section.shown(figures)
-    common, names = shortened([figure.path.channel for figure in figures])
-    table = _table(title + common, "channel", "", *(column.heading for column in columns))
+    table = _table("channel", "", *(column.heading for column in columns))
     for path, of_place in grouped(figures, lambda figure: place(figure.path)).items():
         label = _channel(path, names)
         for variant in (DIRECT, STRATEGY):
             found = {figure.name: figure for figure in of_place if figure.path.variant == variant}
             if found:
                 table.add_row(label, variant, *(cell(found.get(column.name), column.cell) for column in columns))
-                label = ""
+                label = Text()
     return table
 
 
-def _channel(path: Path, names: dict[str, str]) -> str:
-    """What a terminal has room for."""
-    return names[path.channel] if path.workload == STEADY else f"{names[path.channel]}\n {path.workload}"
+def _channel(path: Path, names: dict[str, str]) -> Text:
+    return Text(names[path.channel] if path.workload == STEADY else f"{names[path.channel]}\n {path.workload}")
 
 
 def shortened(channels: Iterable[str]) -> tuple[str, dict[str, str]]:

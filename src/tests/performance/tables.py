@@ -15,8 +15,9 @@ Cell = Callable[[Figure], str]
 
 
 def number(value: float) -> str:
-    """Three digits, or all that stand before the point."""
-    decimals = 0 if abs(value) >= 100 or value == 0 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.01 else 4
+    """With a decimal below 100, with more below 1."""
+    size = abs(value)
+    decimals = 0 if size >= 100 or size == 0 else 1 if size >= 1 else 2 if size >= 0.01 else 4
     return f"{value:,.{decimals}f}"
 
 
@@ -41,7 +42,7 @@ def slope(figure: Figure) -> str:
 
 
 class Column(NamedTuple):
-    """Figures of one name."""
+    """Figures of one name. A heading breaks where it should in a terminal."""
 
     heading: str
     name: str
@@ -73,17 +74,17 @@ def _spread(name: str) -> list[Column]:
 SECTIONS = (
     Section(
         "latency",
-        "Latency over a socket at a fixed rate, us",
-        [Column("frames/s", "rate"), *_spread("latency"), Column("sender late, p99", "sender lateness p99", in_us)],
+        "Latency over a socket at a fixed rate, us; last how late the sender was",
+        [Column("frames\n/s", "rate"), *_spread("latency"), Column("sender\np99", "sender lateness p99", in_us)],
     ),
     Section(
         "counts",
         "Counts of each message, exact",
         [
-            Column("Python calls", "python calls"),
+            Column("Python\ncalls", "python calls"),
             Column("C calls", "c calls"),
             Column("allocations", "allocations"),
-            Column("bytes allocated", "allocated bytes"),
+            Column("bytes\nallocated", "allocated bytes"),
         ],
     ),
     Section(
@@ -91,10 +92,10 @@ SECTIONS = (
         "Counts of each message, simulated by valgrind",
         [
             Column("instructions", "instructions"),
-            Column("D1 misses", "D1 misses"),
-            Column("LL misses", "LL misses"),
-            Column("branch misses", "branch misses"),
-            Column("of them indirection", "indirection instructions"),
+            Column("D1\nmisses", "D1 misses"),
+            Column("LL\nmisses", "LL misses"),
+            Column("branch\nmisses", "branch misses"),
+            Column("instructions,\nindirection", "indirection instructions"),
         ],
     ),
     Section(
@@ -102,28 +103,31 @@ SECTIONS = (
         "Counts of each message, by the processor's own counters",
         [
             Column("instructions", "hardware instructions"),
-            Column("cache misses", "hardware cache misses"),
-            Column("branch misses", "hardware branch misses"),
+            Column("cache\nmisses", "hardware cache misses"),
+            Column("branch\nmisses", "hardware branch misses"),
         ],
     ),
     Section(
         "throughput",
-        "Throughput of a saturated socket, and wait in the lane",
+        "Throughput of a saturated socket",
         [
             Column("frames/s", "throughput"),
             Column("ratio to direct", "throughput ratio to direct", with_interval),
-            Column("wait p50, us", "lane wait p50", in_us),
-            Column("wait p99, us", "lane wait p99", in_us),
         ],
     ),
     Section(
+        "wait",
+        "Wait in the lane at the same rate, us",
+        [Column("p50", "lane wait p50", in_us), Column("p99", "lane wait p99", in_us)],
+    ),
+    Section(
         "switch",
-        "Pause of a switch, us beyond the usual latency; the last column without a switch",
+        "Pause of a switch, us beyond the usual latency; last where nothing was switched",
         [
             Column("p50", "switch pause p50", in_us),
             Column("p99", "switch pause p99", in_us),
             Column("max", "switch pause max", in_us),
-            Column("none, p99", "no switch pause p99", in_us),
+            Column("none\np99", "no switch pause p99", in_us),
         ],
     ),
     Section(
