@@ -1,0 +1,268 @@
+"""Counts what a message costs, exactly: the same integers in every run, on every clone.
+
+Instructions, cache and branch misses are callgrind's, of caches of a fixed geometry: a simulation, of this interpreter and this libc.
+Python and C calls and allocations are counted in a second, plain process, and are the same on every machine.
+
+What could differ from run to run is kept from differing: there is no other clock than a counted one, no hash seed, no address space
+layout, no environment and no garbage collection; every file is reached by a path that has the same length everywhere, through symbolic
+links in one folder of the system's temporary ones; byte code is compiled beforehand; and folders are listed in order.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from infrastructure.events import Architecture
+from tests.harness.variants import VARIANTS, Variant
+from tests.performance import hardware, probe, workloads
+from tests.performance.exact_run import STAGES, Done, Job, Kind, Tally, Window, frames_needed
+from tests.performance.figures import Figure, Source, counted
+from tests.performance.figures import Path as Of
+from tests.performance.figures import path_of
+from tests.performance.workload import Workload, write
+
+DISTRIBUTION = "tickrail"
+SRC = probe.PROJECT / "src"
+BYTE_CODE = probe.PROJECT / ".bench" / "pyc"
+
+#: Of the simulated caches: bytes, ways, bytes of a line. The last is what one core of a server has for itself.
+GEOMETRY = ("--I1=32768,8,64", "--D1=32768,8,64", "--LL=2097152,16,64")
+#: callgrind's counters that make up each figure.
+SIMULATED = {
+    "instructions": ("Ir",),
+    "I1 misses": ("I1mr",),
+    "D1 misses": ("D1mr", "D1mw"),
+    "LL misses": ("ILmr", "DLmr", "DLmw"),
+    "branch misses": ("Bcm", "Bim"),
+}
+EXACT = ("python calls", "c calls", "allocations", "allocated bytes")
+DIRECT = Variant(Architecture.DIRECT, False)
+
+#: Before anything else is imported: the order of a folder's entries is the file system's.
+BEGIN = (
+    "import posix, sys; entries = posix.listdir; posix.listdir = lambda path: sorted(entries(path)); "
+    "from tests.performance.exact_run import main; main(*sys.argv[1:])"
+)
+#: Reads of a clock: what is counted must not depend on time.
+CLOCKS = re.compile(r"time\.\w*(time|monotonic|perf_counter)\w*|(date|datetime)\.(now|utcnow|today)")
+
+
+class CountingError(Exception):
+    """What counts could not run, or ended otherwise than it should."""
+
+
+class Counts(NamedTuple):
+    """What was counted: figures; by path and function its calls, allocations and bytes; and what was wrong."""
+
+    figures: list[Figure]
+    functions: dict[Of, dict[str, Tally]]
+    failures: list[str]
+
+
+def valgrind_missing() -> str | None:
+    """Why callgrind cannot count here; None where it can."""
+    for program in ("valgrind", "setarch"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed"
+    if not probe.load().has_callgrind:
+        return "the header <valgrind/callgrind.h> is not installed"
+    return None
+
+
+def every_workload() -> list[Workload]:
+    """All that are made from a seed, with as many frames as are counted."""
+    usual, grown = frames_needed(), frames_needed(500)
+    of_channels = [workloads.public(*named, usual) for named in workloads.channels(workloads.PUBLIC)]
+    of_channels += [workloads.private(*named, usual) for named in workloads.channels(workloads.PRIVATE)]
+    return [*of_channels, *(workloads.many_symbols(*named, grown) for named in workloads.GROWN), workloads.wide_book(usual)]
+
+
+def count(chosen: Sequence[Workload], *, simulated: bool = True) -> Counts:
+    """Count all ways of these workloads."""
+    jobs = [(workload, number) for workload in chosen for number in (*range(len(VARIANTS)), None)]
+    ways = [(workload, number) for workload, number in jobs if number is not None]
+    figures: list[Figure] = []
+    functions: dict[Of, dict[str, Tally]] = {}
+    failures: list[str] = []
+    with Place() as place:
+        for (workload, number), allocated, called in zip(ways, place.run("allocations", ways), place.run("calls", ways), strict=True):
+            path = path_of(workload, VARIANTS[number])
+            failures += [f"{workload.venue} {workload.title}: {failure}" for failure in (*allocated.failures, *called.failures)]
+            functions[path] = difference_by_function(allocated.windows, called.windows)
+            failures += [f"{path}: {name} reads the time" for name in functions[path] if CLOCKS.fullmatch(name)]
+            (sizes, frames), (calls, _) = difference(allocated.windows), difference(called.windows)
+            figures += [counted(path, name, "", (sizes | calls)[name], frames) for name in EXACT]
+        if simulated:
+            figures += _simulated(jobs, place.run("simulated", jobs))
+        if hardware.missing() is None:
+            figures += _of_processor(ways, place.run("hardware", ways))
+    return Counts(figures, functions, failures)
+
+
+Way = tuple[Workload, int | None]
+
+
+def _simulated(jobs: Sequence[Way], done: Sequence[Done]) -> Iterator[Figure]:
+    staged: dict[Of, int] = {}
+    whole: list[tuple[Of, int, int]] = []
+    for (workload, number), found in zip(jobs, done, strict=True):
+        path = path_of(workload, DIRECT if number is None else VARIANTS[number])
+        if number is None:
+            for stage in STAGES:
+                slope, frames = difference([window for window in found.windows if window.name.startswith(stage)])
+                yield counted(path, f"{stage} instructions", "", slope["instructions"], frames, "simulated")
+                staged[path_of(workload, "")] = staged.get(path_of(workload, ""), 0) + slope["instructions"]
+            continue
+        slope, frames = difference(found.windows)
+        for name in SIMULATED:
+            yield counted(path, name, "", slope[name], frames, "simulated")
+        whole.append((path, slope["instructions"], frames))
+    for path, instructions, frames in whole:
+        left = instructions - staged[msgspec.structs.replace(path, variant="")]
+        yield counted(path, "indirection instructions", "", left, frames, "simulated")
+
+
+def _of_processor(ways: Sequence[Way], done: Sequence[Done]) -> Iterator[Figure]:
+    source: Source = "hardware"
+    for (workload, number), found in zip(ways, done, strict=True):
+        slope, frames = difference(found.windows)
+        for name, total in slope.items():
+            yield counted(path_of(workload, VARIANTS[number or 0]), name, "", total, frames, source)
+
+
+def difference(windows: Sequence[Window]) -> tuple[Tally, int]:
+    """What the second window cost above the first, and for how many frames more."""
+    first, second = windows[-2:]
+    return {name: second.tally[name] - first.tally[name] for name in first.tally}, second.frames - first.frames
+
+
+def difference_by_function(*counted: Sequence[Window]) -> dict[str, Tally]:
+    """The same of each function, of several countings together."""
+    sums: dict[str, list[int]] = {}
+    for windows in counted:
+        first, second = windows[-2:]
+        for sign, window in ((-1, first), (1, second)):
+            # Functions that share a name, such as several lambdas of one function, are one.
+            for name, *tally in window.functions:
+                sums[name] = [before + sign * added for before, added in zip(sums.get(name, (0, 0, 0)), tally, strict=True)]
+    return {name: dict(zip(("calls", "allocations", "bytes"), sums[name], strict=True)) for name in sorted(sums) if any(sums[name])}
+
+
+class Place:
+    """The folder through which everything is reached that is counted; one process at a time has it, the others wait."""
+
+    def __init__(self) -> None:
+        # No TMPDIR: its length is another on another machine.
+        self._home = Path("/tmp") / f"tickrail-counted-{os.getuid():010}"
+        self.folder = self._home / "now"
+        self._lock = -1
+
+    def __enter__(self) -> "Place":
+        self._home.mkdir(mode=0o700, exist_ok=True)
+        found = self._home.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise CountingError(f"{self._home} is not a folder of this user's")
+        self._lock = os.open(self._home / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        library = self.folder / "lib"
+        library.mkdir(parents=True)
+        for target in (SRC / "infrastructure", SRC / "tests", *_packages()):
+            (library / target.name).symlink_to(target)
+        (self.folder / "probe.so").symlink_to(probe.build())
+        BYTE_CODE.mkdir(parents=True, exist_ok=True)
+        (self.folder / "pyc").symlink_to(BYTE_CODE)
+        self._start([], writes_byte_code=True, arguments=["allocations", str(self.folder), "0", "1"])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+
+    def run(self, kind: Kind, ways: Sequence[Way]) -> list[Done]:
+        """Count every way; all of one process, forked for each."""
+        folder = self.folder / "run"
+        folder.mkdir()
+        try:
+            names: dict[int, str] = {}
+            for number, (workload, variant) in enumerate(ways):
+                name = names.setdefault(id(workload), f"workload-{len(names):04}")
+                if not (folder / name).exists():
+                    write(folder / name, [workload])
+                (folder / f"job-{number:04}").write_bytes(msgspec.json.encode(Job(name, variant)))
+            above = _callgrind(folder) if kind == "simulated" else [_found("setarch"), "-R"]
+            self._start(above, arguments=[kind, str(folder), str(len(ways)), str(len(os.sched_getaffinity(0)))])
+            done = [msgspec.json.decode((folder / f"done-{number:04}").read_bytes(), type=Done) for number in range(len(ways))]
+            return [_with_dumps(folder, found) for found in done] if kind == "simulated" else done
+        finally:
+            shutil.rmtree(folder)
+
+    def _start(self, above: Sequence[str], arguments: Sequence[str], writes_byte_code: bool = False) -> None:
+        kind, *others = arguments
+        command = [*above, sys._base_executable, "-S", "-s", "-P", "-c", BEGIN, kind, str(self.folder / "probe.so"), *others]  # type: ignore[attr-defined]
+        environment = {"PYTHONHASHSEED": "0", "PYTHONPATH": str(self.folder / "lib"), "PYTHONPYCACHEPREFIX": str(self.folder / "pyc")}
+        if not writes_byte_code:
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        done = subprocess.run(command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise CountingError(f"counting ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-3000:]}")
+
+
+def _callgrind(folder: Path) -> list[str]:
+    options = ["--quiet", "--instr-atstart=no", "--cache-sim=yes", "--branch-sim=yes", *GEOMETRY, "--dump-line=no"]
+    return [_found("setarch"), "-R", _found("valgrind"), "--tool=callgrind", *options, f"--callgrind-out-file={folder}/dump.%p"]
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise CountingError(f"{program} is not installed")
+    return path
+
+
+def _with_dumps(folder: Path, done: Done) -> Done:
+    """Its windows with what callgrind wrote."""
+    tallies = dict(read_dump(path.read_text()) for path in folder.glob(f"dump.{done.process}.*"))
+    return msgspec.structs.replace(done, windows=[msgspec.structs.replace(window, tally=tallies[window.name]) for window in done.windows])
+
+
+def read_dump(text: str) -> tuple[str, Tally]:
+    """The name that a dump of callgrind's was asked for under, and its figures."""
+    name = re.search(r"^desc: Trigger: Client Request: (.*)$", text, re.M)
+    events = re.search(r"^events: (.*)$", text, re.M)
+    totals = re.search(r"^(?:totals|summary): (.*)$", text, re.M)
+    if events is None or totals is None:
+        raise CountingError(f"no dump of callgrind's: {text[:300]}")
+    found = dict(zip(events[1].split(), map(int, totals[1].split()), strict=False))
+    return name[1] if name else "", {figure: sum(found.get(event, 0) for event in made_of) for figure, made_of in SIMULATED.items()}
+
+
+def _packages() -> list[Path]:
+    """What the distribution needs of others, as it lies among the installed packages."""
+    needed, seen, found = [DISTRIBUTION], set[str](), set[Path]()
+    while needed:
+        name = needed.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            one = distribution(name)
+        except PackageNotFoundError:
+            continue  # Needed on other systems or by other versions only.
+        needed += [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in one.requires or () if "extra ==" not in line]
+        if name != DISTRIBUTION:
+            tops = {file.parts[0] for file in one.files or () if not file.parts[0].endswith((".dist-info", ".egg-info"))}
+            found |= {Path(str(one.locate_file(top))) for top in tops if top not in ("..", "__pycache__")}
+    return sorted(found)

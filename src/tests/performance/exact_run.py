@@ -1,0 +1,288 @@
+"""The process whose every step is counted: ``exact.py`` starts it, under callgrind or plain, and reads what it writes.
+
+    python -S -s -m tests.performance.exact_run KIND PROBE FOLDER JOBS AT_ONCE
+
+It imports everything once and is then forked for each job: a workload in one way. So no job finds a heap, or an interpreter, that another
+has used, and what one costs does not depend on which others there are. A job opens the feed, takes ``warm_up`` frames, and then a window
+of n frames and one of 2n; what the second costs above the first is the cost of n frames, without what a window costs.
+"""
+
+import asyncio
+import gc
+import itertools
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, Literal
+
+import msgspec
+
+from infrastructure.clock import Clock
+from infrastructure.events import Architecture
+from infrastructure.networking.websocket.pipeline import LaneType
+from tests.harness.variants import VARIANTS, Variant
+from tests.performance import hardware
+from tests.performance.probe import FunctionRow, Probe, load_from
+from tests.performance.subject import Subject
+from tests.performance.workload import Workload, read
+
+Kind = Literal["simulated", "allocations", "calls", "hardware"]
+
+#: Frames that are queued before the lane's task runs, as one read of a socket brings them.
+BLOCK = 10
+#: More than the adaptive interpreter needs; and each symbol's first frame is among them.
+LEAST_WARM_UP = 300
+#: Taken while callgrind observes already: its translations are made, and its caches hold what this way uses.
+SETTLED = 20
+#: A window has so many frames, the second twice as many.
+WINDOW = 40
+
+WARM_UP, SETTLE, ONCE, TWICE = "warm up", "settle", "n", "2n"
+DIRECT = Variant(Architecture.DIRECT, False)
+#: The ways a workload is taken: in each variant; and through its three stages, one after the other.
+STAGES = ("decode", "apply", "emit")
+
+Tally = dict[str, int]
+#: What calls and allocates: (name, calls, allocations, bytes) of each function.
+Row = tuple[str, int, int, int]
+Take = Callable[[Sequence[Any]], Awaitable[None] | None]
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What one window cost; where callgrind counts, the name of its dump instead."""
+
+    name: str
+    frames: int
+    tally: Tally
+    functions: list[Row] = []
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A file with one workload, and a way: the number of a variant, None for the stages."""
+
+    workload: str
+    variant: int | None
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What a job found. ``process`` names callgrind's dumps."""
+
+    process: int
+    windows: list[Window]
+    failures: list[str]
+
+
+class CountedLoop(asyncio.SelectorEventLoop):
+    """An event loop that reads no clock: each look at the time is a microsecond after the last."""
+
+    def __init__(self) -> None:
+        self._seconds = itertools.count(1.0, 1e-6)
+        super().__init__()
+
+    def time(self) -> float:
+        return next(self._seconds)
+
+
+def counted_clock() -> Clock:
+    """Each look at it is a microsecond after the last."""
+    return Clock(itertools.count(10**9, 1000).__next__, offset_ns=1_700_000_000 * 10**9)
+
+
+def warm_up(workload: Workload) -> int:
+    """So many frames come before anything is counted."""
+    return max(LEAST_WARM_UP, len(workload.symbols))
+
+
+def frames_needed(symbols: int = 0) -> int:
+    """So many frames a workload of so many symbols must have."""
+    return max(LEAST_WARM_UP, symbols) + SETTLED + 3 * WINDOW
+
+
+class Counter:
+    """Opens and closes windows, of one kind of counting."""
+
+    #: What the windows of this kind hold apart from the frames: nothing by itself.
+    def begin(self) -> None:
+        """Warm-up is over."""
+
+    def open(self) -> None:
+        """Count from here."""
+        raise NotImplementedError
+
+    def close(self, name: str) -> tuple[Tally, list[Row]]:
+        """To here."""
+        raise NotImplementedError
+
+
+class Simulated(Counter):
+    """By callgrind, which writes its counts into files of its own."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.begin = probe.start_instrumentation  # type: ignore[method-assign]  # nothing may be between
+        self.open = probe.zero_stats  # type: ignore[method-assign]
+        self._dump = probe.dump_stats
+
+    def close(self, name: str) -> tuple[Tally, list[Row]]:
+        self._dump(name)
+        return {}, []
+
+
+class Allocations(Counter):
+    """By the counting allocators."""
+
+    def __init__(self, probe: Probe) -> None:
+        probe.install()
+        self._probe = probe
+        self.open = probe.start  # type: ignore[method-assign]
+
+    def close(self, name: str) -> tuple[Tally, list[Row]]:
+        allocations, size, _ = self._probe.stop()
+        return {"allocations": allocations, "allocated bytes": size}, [named(row) for row in self._probe.functions()]
+
+
+class Calls(Counter):
+    """By the profile function."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self.open = probe.start_profile  # type: ignore[method-assign]
+
+    def close(self, name: str) -> tuple[Tally, list[Row]]:
+        python, c = self._probe.stop_profile()
+        return {"python calls": python, "c calls": c}, [named(row) for row in self._probe.functions()]
+
+
+class Hardware(Counter):
+    """By the processor's own counters."""
+
+    def __init__(self) -> None:
+        self._counters = hardware.Counters(hardware.PROCESSOR)
+        self.open = self._counters.start  # type: ignore[method-assign]
+
+    def close(self, name: str) -> tuple[Tally, list[Row]]:
+        return self._counters.stop(), []
+
+
+def named(row: FunctionRow) -> Row:
+    """A function by file and qualified name, ``lane.Lane.deliver``; one of C by its module or type, ``list.append``."""
+    owner, name, *tally = row
+    if isinstance(owner, CodeType):
+        file = Path(owner.co_filename)
+        home = file.parent.name if file.stem == "__init__" else file.stem
+        return f"{home}.{owner.co_qualname}", *tally
+    home = owner.__name__ if isinstance(owner, type | ModuleType) else ""
+    return f"{home}.{name}".lstrip(".") if name else "(no Python function)", *tally
+
+
+def counter(kind: Kind, probe: Probe) -> Counter:
+    """What counts in this way."""
+    if kind == "simulated":
+        return Simulated(probe)
+    if kind == "allocations":
+        return Allocations(probe)
+    return Calls(probe) if kind == "calls" else Hardware()
+
+
+def blocks_of(frames: Sequence[bytes]) -> list[Sequence[bytes]]:
+    """Blocks of ``BLOCK`` frames."""
+    return [frames[start : start + BLOCK] for start in range(0, len(frames), BLOCK)]
+
+
+def stretches(workload: Workload) -> Iterator[tuple[str, list[Sequence[bytes]]]]:
+    """The frames in blocks: to warm up, to settle, of the first window, of the second."""
+    start = 0
+    for name, count in [(WARM_UP, warm_up(workload)), (SETTLE, SETTLED), (ONCE, WINDOW), (TWICE, 2 * WINDOW)]:
+        yield name, blocks_of(workload.frames[start : start + count])
+        start += count
+    if start > len(workload.frames):
+        raise ValueError(f"{workload.venue} {workload.title}: {len(workload.frames)} frames, {start} are needed")
+
+
+async def take_all(take: Take, blocks: Sequence[Sequence[Any]]) -> None:
+    """One block after the other, each to its end."""
+    for block in blocks:
+        pending = take(block)
+        if pending is not None:
+            await pending
+
+
+async def count_way(workload: Workload, variant: Variant, count: Counter, lane_type: LaneType | None = None) -> tuple[list[Window], list[str]]:
+    """The windows of the way through the lane; and what was wrong."""
+    lane = {} if lane_type is None else {"lane_type": lane_type}
+    subject = Subject(workload, variant, clock=counted_clock(), **lane)
+    await subject.prepare()
+    take, windows, taken = subject.contestant, [], 0
+    for name, blocks in stretches(workload):
+        if name == SETTLE:
+            count.begin()
+        if name == WARM_UP:
+            await take_all(take, blocks)
+        else:
+            count.open()
+            await take_all(take, blocks)
+            tally, rows = count.close(name)
+            windows.append(Window(name, sum(map(len, blocks)), tally, rows))
+        taken += sum(map(len, blocks))
+    return windows, subject.failures(taken)
+
+
+async def count_stages(workload: Workload, count: Counter) -> tuple[list[Window], list[str]]:
+    """The windows of each stage: all frames of a window are decoded, then all are applied, then all are emitted."""
+    subject = Subject(workload, DIRECT, clock=counted_clock())
+    await subject.prepare()
+    calls: list[Callable[[Any], Any]] = [subject.venue.codec.decode, subject.session.apply, subject.emit]
+    windows = []
+    for name, blocks in stretches(workload):
+        if name == SETTLE:
+            count.begin()
+        if name != WARM_UP:
+            given: Sequence[Any] = [frame for block in blocks for frame in block]
+            for stage, call in zip(STAGES, calls, strict=True):
+                count.open()
+                given = [call(item) for item in given]
+                tally, rows = count.close(f"{stage} {name}")
+                windows.append(Window(f"{stage} {name}", len(given), tally, rows))
+        else:
+            for block in blocks:
+                for call in calls:
+                    block = [call(item) for item in block]
+    return windows, []
+
+
+def run_job(kind: Kind, probe: Probe, folder: Path, number: int) -> None:
+    """Do one job, and write what it found."""
+    job = msgspec.json.decode((folder / f"job-{number:04}").read_bytes(), type=Job)
+    (workload,) = read(folder / job.workload)
+    count = counter(kind, probe)
+    counted = count_stages(workload, count) if job.variant is None else count_way(workload, VARIANTS[job.variant], count)
+    loop = CountedLoop()
+    windows, failures = loop.run_until_complete(counted)
+    loop.close()
+    (folder / f"done-{number:04}").write_bytes(msgspec.json.encode(Done(os.getpid(), windows, failures)))
+
+
+def main(kind: Kind, library: str, folder: str, jobs: str, at_once: str) -> None:
+    """Fork for each job; does not return in the children."""
+    probe = load_from(Path(library))
+    probe.die_with_parent()
+    gc.disable()
+    number = probe.fork_each(int(jobs), int(at_once))
+    if number is None:
+        return
+    status = 1
+    try:
+        probe.die_with_parent()
+        run_job(kind, probe, Path(folder), number)
+        status = 0
+    except BaseException:  # noqa: BLE001  # the parent is told by the status
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])  # type: ignore[arg-type]
