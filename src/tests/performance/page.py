@@ -1,20 +1,17 @@
-"""The figures of ``docs/performance.md``: what stands between two markers is written by a command, never by hand.
-
-<!-- ways:begin -->
-...
-<!-- ways:end -->
-"""
+"""The figures of ``docs/performance.md``: a command writes what stands between ``<!-- KEY:begin -->`` and ``<!-- KEY:end -->``."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path as File
 
 from tests.harness.captures import ROOT
 from tests.performance.figures import Path
-from tests.performance.plots import BENCH_PEERS, DIRECT, STRATEGY, Stored, grouped, place, plots_of, source_line
-from tests.performance.tables import SECTIONS, Section, cell, in_us, pair, peer_rows, ways, with_interval
+from tests.performance.plots import BENCH_PEERS, DIRECT, STRATEGY, Stored, facts_line, grouped, peer_rows, place, plots_of
+from tests.performance.tables import SECTIONS, Section, cell, in_ns, in_us, pair, ways, with_interval
 from tests.performance.workload import STEADY
 
 PAGE = ROOT / "docs" / "performance.md"
+#: What the names of a part's figures begin with.
+MORE, RATIO = "more than ", "ratio to "
 #: Plots of the page with what is read to those who do not see them.
 PLOTS = {
     "latency": "Latency by percentile, both architectures, one channel of each venue",
@@ -24,38 +21,51 @@ PLOTS = {
 }
 
 
-class MarkersMissing(ValueError):
-    """The page has no place for a section, or several."""
+#: A table with more lines than this is shown to who asks for it.
+LONG = 16
+
+
+class CannotFill(ValueError):
+    """The page has no place for a section, or several; or the report tells of failures."""
 
 
 def fill(report: Stored, page: File = PAGE) -> list[str]:
     """Write all sections for which there are figures, draw their plots beside the page, and tell the sections' names."""
-    plots, text = plots_of(report), page.read_text()
-    folder = page.parent / page.stem
-    contents = sections(report)
-    for key in (*plots, *contents):
-        shown = [f"![{PLOTS[key]}]({folder.name}/{key}.svg)"] if key in plots else []
+    if not report.is_sound:
+        raise CannotFill(f"{len(report.failures)} failures: {report.failures[0]}")
+    plots, text, folder = plots_of(report), page.read_text(), page.parent / page.stem
+    tables = sections(report)
+    keys = list(dict.fromkeys((*plots, *tables)))
+    for key in keys:
         command = BENCH_PEERS if key == "peers" else report.command
-        told = [contents[key]] if key in contents else []
-        text = replaced(text, key, "\n\n".join([*shown, *told, f"From {source_line(report, command)}."]))
+        shown = [f"![{PLOTS[key]}]({folder.name}/{key}.svg)"] if key in plots else []
+        shown += [_folded(tables[key])] if key in tables else []
+        text = replaced(text, key, "\n\n".join([*shown, f"From `{command}`: {facts_line(report)}."]))
     folder.mkdir(exist_ok=True)
     for name, svg in plots.items():
         (folder / f"{name}.svg").write_text(svg)
     page.write_text(text)
-    return list(dict.fromkeys((*plots, *contents)))
+    return keys
+
+
+def _folded(table: str) -> str:
+    lines = table.count("\n") - 1
+    return table if lines <= LONG else f"<details><summary>{lines} lines</summary>\n\n{table}\n\n</details>"
 
 
 def replaced(text: str, key: str, content: str) -> str:
     """The text with another content between the markers of ``key``."""
     begin, end = (f"<!-- {key}:{which} -->" for which in ("begin", "end"))
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise MarkersMissing(f"{key}: {begin} and {end} must both be there, once")
+        raise CannotFill(f"{key}: {begin} and {end} must both be there, once")
     return f"{text[: text.index(begin)]}{begin}\n\n{content}\n\n{text[text.index(end) :]}"
 
 
 def sections(report: Stored) -> dict[str, str]:
     """Tables in Markdown, by the names of their markers."""
-    found = {"ways": _ways(report), "peers": _peers(report)} | {section.key: _section(section, report) for section in SECTIONS}
+    found = {"ways": _ways(report), "parts": _parts(report), "peers": _peers(report)} | {
+        section.key: _section(section, report) for section in SECTIONS
+    }
     return {key: table for key, table in found.items() if table}
 
 
@@ -90,6 +100,18 @@ def _section(section: Section, report: Stored) -> str:
             if named:
                 rows.append((*_place(path), variant, *(cell(named.get(column.name), column.cell) for column in columns)))
     return _table(("venue", "channel", "architecture", *(column.heading.replace("\n", " ") for column in columns)), rows)
+
+
+def _parts(report: Stored) -> str:
+    """Whatever says how much more one takes than another."""
+    ratios = {(figure.path, figure.name.removeprefix(RATIO)): figure for figure in report.figures if figure.name.startswith(RATIO)}
+    rows = []
+    for figure in report.figures:
+        other = figure.name.removeprefix(MORE)
+        if other != figure.name:
+            path = figure.path
+            rows.append((path.channel, path.workload, other, path.variant, in_ns(figure), cell(ratios.get((path, other)), with_interval)))
+    return _table(("", "frame", "A", "B", "B - A, ns", "B / A"), rows)
 
 
 def _peers(report: Stored) -> str:

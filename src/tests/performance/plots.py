@@ -5,7 +5,7 @@ Figures of others are those whose variant is none of tickrail's.
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from statistics import median_low
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -138,11 +138,11 @@ def stages(report: Report, channels: Iterable[tuple[str, str]] = tuple(GROWN), c
 
 def peers(report: Report) -> str | None:
     """Others against tickrail's direct handling, in as many groups as there are workloads, on a logarithmic axis."""
-    groups = []
-    for name, what in PEER_RATIOS.items():
-        figures = [each for path, each in report.named(name).items() if path.variant not in OWN and not is_itself(each)]
-        for path, of_workload in grouped(figures, lambda figure: place(figure.path)).items():
-            groups.append(Group(f"{path.venue}, {title_of(path)}: {what}", [_bar(each.path.variant, each) for each in of_workload]))
+    rows = [row for row in peer_rows(report.figures) if not is_itself(row.ratio)]
+    groups = [
+        Group(heading, [_bar(row.path.variant, row.ratio) for row in of_workload])
+        for heading, of_workload in grouped(rows, lambda row: row.heading).items()
+    ]
     if not groups:
         return None
     return ratio_bars(
@@ -168,6 +168,27 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return found
 
 
+class PeerRow(NamedTuple):
+    """What one who took part needed for a workload, and its ratio to tickrail's direct handling."""
+
+    path: Path
+    what: str
+    time: Figure
+    ratio: Figure
+
+    @property
+    def heading(self) -> str:
+        """What of which workload was measured."""
+        return f"{self.path.venue}, {title_of(self.path)}: {self.what}"
+
+
+def peer_rows(figures: Iterable[Figure]) -> list[PeerRow]:
+    """Of everyone who is not tickrail's own variant within its own benchmark."""
+    named = {(each.path, each.name): each for each in figures if each.path.variant not in OWN}
+    both = [(path, PEER_RATIOS[name], ratio) for (path, name), ratio in named.items() if name in PEER_RATIOS]
+    return [PeerRow(path, what, named[path, what], ratio) for path, what, ratio in both if (path, what) in named]
+
+
 def is_itself(figure: Figure) -> bool:
     """Whether it is the ratio of something to itself."""
     return figure.value == figure.low == figure.high == 1.0
@@ -180,10 +201,14 @@ def title_of(path: Path) -> str:
 
 def source_line(report: Report, command: str) -> str:
     """What was run, on what, when, of which revision."""
+    return f"tickrail {command}; {facts_line(report)}"
+
+
+def facts_line(report: Report) -> str:
+    """On what, when, of which revision."""
     facts = report.machine
     machine = f"{facts.get('cpu') or facts.get('system', 'unknown machine')}, {facts.get('cores', '?')} cores"
-    said = [f"tickrail: {command}", machine, facts.get("python", ""), report.at[:10], f"commit {report.commit}"]
-    return "; ".join(each for each in said if each)
+    return f"{machine}, Python {facts.get('python', 'unknown')}, {report.at[:10]}, commit {report.commit}"
 
 
 def _bar(label: str, figure: Figure) -> Bar:

@@ -20,8 +20,8 @@ from rich.text import Text
 
 from tests.performance import page
 from tests.performance.figures import Distribution, Figure, Path, Report
-from tests.performance.plots import BENCH, DIRECT, STRATEGY, Stored, grouped, place, plots_of, title_of
-from tests.performance.tables import SECTIONS, Section, Way, cell, in_us, pair, peer_rows, venue_of, ways, with_interval
+from tests.performance.plots import BENCH, DIRECT, STRATEGY, Stored, grouped, peer_rows, place, plots_of
+from tests.performance.tables import SECTIONS, Section, Way, cell, in_us, pair, venue_of, ways, with_interval
 from tests.performance.workload import STEADY
 
 REPORT = "report.json"
@@ -65,7 +65,7 @@ def show(report: Report, console: Console) -> None:
         for title, figures in grouped(section.of(report.figures), lambda figure: venue_of(figure.path)).items():
             common, names = shortened(figure.path.channel for figure in figures)
             _print(console, f"{section.title}: {title}{common}", _section_table(section, figures, names))
-    for title, rows in grouped(peer_rows(report.figures), lambda row: f"{row.path.venue}, {title_of(row.path)}: {row.what}").items():
+    for title, rows in grouped(peer_rows(report.figures), lambda row: row.heading).items():
         table = _table("", "us", "ratio to tickrail direct")
         for row in rows:
             table.add_row(row.path.variant, in_us(row.time), with_interval(row.ratio))
@@ -147,8 +147,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     report, console = read(chosen.report), Console()
     if chosen.docs:
-        for name in page.fill(report):
-            console.print(f"{page.PAGE.name}: {name}")
+        try:
+            filled = page.fill(report)
+        except page.CannotFill as error:
+            parser.error(str(error))
+        console.print(f"{page.PAGE}: {', '.join(filled)}", soft_wrap=True)
     else:
         show(report, console)
         for file in draw(report, chosen.folder or chosen.report.parent):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tests.harness.variants import VARIANTS
 from tests.performance.drawing import interval_text, ratio_text
 from tests.performance.figures import Figure, Path
-from tests.performance.plots import DIRECT, OWN, PEER_RATIOS, STRATEGY, grouped, is_itself, place
+from tests.performance.plots import DIRECT, OWN, STRATEGY, grouped, is_itself, place
 
 ADAPTED = [str(variant) for variant in VARIANTS if variant.adapted]
 NOTHING = "-"
@@ -39,6 +39,11 @@ def with_interval(figure: Figure) -> str:
 def slope(figure: Figure) -> str:
     """What stays behind of each message: next to nothing, or a leak."""
     return interval_text(figure.value, figure.low, figure.high, "{:.5f}".format)
+
+
+def in_ns(figure: Figure) -> str:
+    """Nanoseconds, with the interval."""
+    return interval_text(figure.value, figure.low, figure.high, "{:,.0f}".format)
 
 
 class Column(NamedTuple):
@@ -135,6 +140,7 @@ SECTIONS = (
         "Memory that stays behind of each message",
         [Column("blocks", "blocks a message", slope), Column("bytes", "bytes a message", slope)],
     ),
+    Section("metrics", "What the metrics cost", [Column("ns a frame", "metrics", in_ns)]),
 )
 
 
@@ -158,22 +164,6 @@ def ways(figures: Iterable[Figure]) -> list[Way]:
         if any(time):
             found.append(Way(path, time, named.get(("ratio to direct", STRATEGY)), adapted, indirection))
     return found
-
-
-class PeerRow(NamedTuple):
-    """What one who took part needed for a workload, and its ratio to tickrail's direct handling."""
-
-    path: Path
-    what: str
-    time: Figure
-    ratio: Figure
-
-
-def peer_rows(figures: Iterable[Figure]) -> list[PeerRow]:
-    """Of everyone who is not tickrail's own variant within its own benchmark."""
-    named = {(each.path, each.name): each for each in figures if each.path.variant not in OWN}
-    both = [(path, PEER_RATIOS[name], ratio) for (path, name), ratio in named.items() if name in PEER_RATIOS]
-    return [PeerRow(path, what, named[path, what], ratio) for path, what, ratio in both if (path, what) in named]
 
 
 def venue_of(path: Path) -> str:
