@@ -46,6 +46,9 @@ SIMULATED = {
 }
 EXACT = ("python calls", "c calls", "allocations", "allocated bytes")
 DIRECT = Variant(Architecture.DIRECT, False)
+#: Ways that can be counted under callgrind: every variant and the stages; and both architectures alone.
+EVERY_WAY: tuple[int | None, ...] = (*range(len(VARIANTS)), None)
+ARCHITECTURES = tuple(number for number, variant in enumerate(VARIANTS) if not variant.adapted)
 
 #: Before anything else is imported: the order of a folder's entries is the file system's.
 BEGIN = (
@@ -86,10 +89,13 @@ def every_workload() -> list[Workload]:
     return [*of_channels, *(workloads.many_symbols(*named, grown) for named in workloads.GROWN), workloads.wide_book(usual)]
 
 
-def count(chosen: Sequence[Workload], *, simulated: bool = True) -> Counts:
-    """Count all ways of these workloads."""
-    jobs = [(workload, number) for workload in chosen for number in (*range(len(VARIANTS)), None)]
-    ways = [(workload, number) for workload, number in jobs if number is not None]
+def count(chosen: Sequence[Workload], *, simulated: Sequence[int | None] = EVERY_WAY) -> Counts:
+    """Count these workloads: calls and allocations of all variants, and under callgrind the ways that are named.
+
+    A way is the number of a variant, or None for the stages.
+    """
+    jobs = [(workload, number) for workload in chosen for number in simulated]
+    ways = [(workload, number) for workload in chosen for number in range(len(VARIANTS))]
     figures: list[Figure] = []
     functions: dict[Of, dict[str, Tally]] = {}
     failures: list[str] = []
@@ -101,7 +107,7 @@ def count(chosen: Sequence[Workload], *, simulated: bool = True) -> Counts:
             failures += [f"{path}: {name} reads the time" for name in functions[path] if CLOCKS.fullmatch(name)]
             (sizes, frames), (calls, _) = difference(allocated.windows), difference(called.windows)
             figures += [counted(path, name, "", (sizes | calls)[name], frames) for name in EXACT]
-        if simulated:
+        if jobs:
             figures += _simulated(jobs, place.run("simulated", jobs))
         if hardware.missing() is None:
             figures += _of_processor(ways, place.run("hardware", ways))
@@ -126,7 +132,7 @@ def _simulated(jobs: Sequence[Way], done: Sequence[Done]) -> Iterator[Figure]:
         for name in SIMULATED:
             yield counted(path, name, "", slope[name], frames, "simulated")
         whole.append((path, slope["instructions"], frames))
-    for path, instructions, frames in whole:
+    for path, instructions, frames in whole if staged else ():
         left = instructions - staged[msgspec.structs.replace(path, variant="")]
         yield counted(path, "indirection instructions", "", left, frames, "simulated")
 

@@ -168,13 +168,13 @@ class Hardware(Counter):
 
 def named(row: FunctionRow) -> Row:
     """A function by file and qualified name, ``lane.Lane.deliver``; one of C by its module or type, ``list.append``."""
-    owner, name, *tally = row
+    owner, name, calls, allocations, size = row
     if isinstance(owner, CodeType):
         file = Path(owner.co_filename)
         home = file.parent.name if file.stem == "__init__" else file.stem
-        return f"{home}.{owner.co_qualname}", *tally
+        return f"{home}.{owner.co_qualname}", calls, allocations, size
     home = owner.__name__ if isinstance(owner, type | ModuleType) else ""
-    return f"{home}.{name}".lstrip(".") if name else "(no Python function)", *tally
+    return f"{home}.{name}".lstrip(".") if name else "(no Python function)", calls, allocations, size
 
 
 def counter(kind: Kind, probe: Probe) -> Counter:
