@@ -65,7 +65,7 @@ def machine() -> dict[str, str]:
         "cpu": _cpu_model(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "loop": "asyncio",
+        "loop": "uvloop",
         **versions(),
         **build(),
     }

@@ -194,8 +194,8 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)
 
-    def run(self, kind: Kind, ways: Sequence[Way]) -> list[Done]:
-        """Count every way; all of one process, forked for each."""
+    def run(self, kind: Kind, ways: Sequence[Way], metrics: bool | None = None) -> list[Done]:
+        """Count every way; all of one process, forked for each. ``metrics``: see ``Job``."""
         folder = self.folder / "run"
         folder.mkdir()
         try:
@@ -204,7 +204,7 @@ class Place:
                 name = names.setdefault(id(workload), f"workload-{len(names):04}")
                 if not (folder / name).exists():
                     write(folder / name, [workload])
-                (folder / f"job-{number:04}").write_bytes(msgspec.json.encode(Job(name, variant)))
+                (folder / f"job-{number:04}").write_bytes(msgspec.json.encode(Job(name, variant, metrics)))
             above = _callgrind(folder) if kind == "simulated" else [_found("setarch"), "-R"]
             self._start(above, arguments=[kind, str(folder), str(len(ways)), str(len(os.sched_getaffinity(0)))])
             done = [msgspec.json.decode((folder / f"done-{number:04}").read_bytes(), type=Done) for number in range(len(ways))]

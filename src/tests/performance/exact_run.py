@@ -14,6 +14,7 @@ import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from tests.harness.variants import VARIANTS, Variant
 from tests.performance import hardware
 from tests.performance.probe import FunctionRow, Probe, load_from
 from tests.performance.subject import Subject
+from tests.performance.without_metrics import metrics_as
 from tests.performance.workload import Workload, read
 
 Kind = Literal["simulated", "allocations", "calls", "hardware"]
@@ -61,10 +63,14 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A file with one workload, and a way: the number of a variant, None for the stages."""
+    """A file with one workload, and a way: the number of a variant, None for the stages.
+
+    ``metrics`` says whether the path is to have them; None: the path as it is, whose code is not compiled anew.
+    """
 
     workload: str
     variant: int | None
+    metrics: bool | None = None
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -261,7 +267,8 @@ def run_job(kind: Kind, probe: Probe, folder: Path, number: int) -> None:
     count = counter(kind, probe)
     counted = count_stages(workload, count) if job.variant is None else count_way(workload, VARIANTS[job.variant], count)
     loop = CountedLoop()
-    windows, failures = loop.run_until_complete(counted)
+    with nullcontext() if job.metrics is None else metrics_as(counts=job.metrics):
+        windows, failures = loop.run_until_complete(counted)
     loop.close()
     (folder / f"done-{number:04}").write_bytes(msgspec.json.encode(Done(os.getpid(), windows, failures)))
 

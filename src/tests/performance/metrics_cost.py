@@ -2,7 +2,7 @@
 
     python -m tests.performance.metrics_cost [--seconds 10]
 
-What counts as metrics, ``without_metrics.py`` says.
+In nanoseconds, and where valgrind is there in instructions. What counts as metrics, ``without_metrics.py`` says.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from msgspec.structs import replace
 from infrastructure.events import Architecture
 from infrastructure.exchanges.mexc.spot import MINI_TICKERS
 from infrastructure.metrics import Histogram
-from tests.harness.variants import Variant
+from tests.harness.variants import VARIANTS, Variant
 from tests.performance import workloads
 from tests.performance.duet import contest
-from tests.performance.figures import Figure, measured, path_of
+from tests.performance.exact import Place, difference, valgrind_missing
+from tests.performance.figures import Figure, counted, measured, path_of
 from tests.performance.subject import Subject
 from tests.performance.ways import Way, disagreements
 from tests.performance.without_metrics import metrics_as
@@ -99,6 +100,20 @@ async def metrics_cost(seconds: float) -> tuple[list[Figure], list[str]]:
     return figures, failures
 
 
+def metrics_instructions() -> list[Figure]:
+    """The metrics of each architecture in instructions a frame: of a cheap frame, and of one of many messages."""
+    few, _, many = (replace(workload, name=workload.name.removesuffix(f", {GROWN_COUNTS}")) for workload, _ in cases())
+    ways = [(workload, VARIANTS.index(variant)) for workload in (few, many) for variant in BOTH]
+    with Place() as place:
+        both = zip(ways, *(place.run("simulated", ways, metrics=counts) for counts in (True, False)), strict=True)
+        figures = []
+        for (workload, number), counting, bare in both:
+            (dear, frames), (cheap, _) = difference(counting.windows), difference(bare.windows)
+            instructions = dear["instructions"] - cheap["instructions"]
+            figures.append(counted(path_of(workload, VARIANTS[number]), f"{FIGURE} instructions", "", instructions, frames, "simulated"))
+    return figures
+
+
 def miscounts(sides: Sequence[Side]) -> list[str]:
     """Which of them have metrics and must not, or the other way round."""
     return [
@@ -115,6 +130,12 @@ def main() -> int:
     figures, failures = asyncio.run(metrics_cost(parser.parse_args().seconds))
     for figure in figures:
         print(f"{figure.value:8.0f} {figure.unit}  ({figure.low:.0f} to {figure.high:.0f})  {figure.path}")
+    missing = valgrind_missing()
+    if missing is None:
+        for figure in metrics_instructions():
+            print(f"{figure.value:8.0f} instructions  {figure.path}")
+    else:
+        print(f"no instructions: {missing}")
     for failure in failures:
         print(failure, file=sys.stderr)
     return 1 if failures else 0
