@@ -207,8 +207,9 @@ def source_line(report: Report, command: str) -> str:
 def facts_line(report: Report) -> str:
     """On what, when, of which revision."""
     facts = report.machine
-    machine = f"{facts.get('cpu') or facts.get('system', 'unknown machine')}, {facts.get('cores', '?')} cores"
-    return f"{machine}, Python {facts.get('python', 'unknown')}, {report.at[:10]}, commit {report.commit}"
+    said = [facts.get("cpu") or facts.get("system", "unknown machine"), f"{facts.get('cores', '?')} cores"]
+    said += [f"Python {facts['python']}"] if "python" in facts else []
+    return ", ".join([*said, report.at[:10], f"commit {report.commit}"])
 
 
 def _bar(label: str, figure: Figure) -> Bar:
