@@ -3,12 +3,14 @@
 Every place where the series may be cut in two is looked at: how far do the ranks of what stands before differ from the ranks of what stands
 after (Mann and Whitney's statistic, in standard deviations)? The farthest of them counts. How far chance alone gets depends on the length
 of the series only and is found by shuffling. Ranks make one wild value weigh no more than any other; that neighbours in time resemble one
-another, as on a machine that is busy for a while, makes differences less telling and is taken into account.
+another, as on a machine that is busy for a while, makes differences less telling and is taken into account. The latest 30 records are
+looked at, the latest 45, and so on: of two changes one after the other the later stands in a window of its own. A level that drifts away is told as one that
+changed where it changed most.
 """
 
 import random
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from math import erfc, sqrt
@@ -25,7 +27,9 @@ LEAST_SEGMENT = 5
 LEAST_EFFECT = 0.03
 #: Of all changes that are told, such a share may be chance.
 FALSE_SHARE = 0.005
-SHUFFLES = 20_000
+SHUFFLES = 10_000
+#: So many of the latest records are looked at each time; the first is the least that tells anything.
+WINDOWS = (LEAST_RECORDS, 45, 65, 95, 140, 200)
 
 
 class ChangePoint(NamedTuple):
@@ -42,34 +46,34 @@ class ChangePoint(NamedTuple):
         return self.after / self.before - 1 if self.before else 0.0
 
 
-def candidates(values: Sequence[float], first: int = 0) -> list[ChangePoint]:
-    """The likeliest change, then those within what stands before and after it, as far as there is enough of that and they are not chance.
+def candidates(values: Sequence[float]) -> list[ChangePoint]:
+    """Of each window that the series fills, the likeliest change, however likely chance is: see ``significant``."""
+    found = []
+    for first in (len(values) - size for size in WINDOWS if size <= len(values)):
+        window = values[first:]
+        cut, score = _farthest(ranks(window))
+        p = chance(score / inflation(window, cut), len(window))
+        found.append(ChangePoint(first + cut, median(window[:cut]), median(window[cut:]), p))
+    return found
 
-    The first is given however likely chance is: who looks at many series judges by all of them, see ``significant``.
+
+def significant(found: Mapping[T, Sequence[ChangePoint]]) -> list[tuple[T, ChangePoint]]:
+    """Those of the candidates of each series that chance does not explain, though it had all of them to try (Benjamini and Hochberg).
+
+    What several windows show at the same place, give or take a few records, is one change.
     """
-    if len(values) < LEAST_RECORDS:
-        return []
-    cut, score = likeliest_cut(values)
-    point = ChangePoint(first + cut, median(values[:cut]), median(values[cut:]), chance(score / inflation(values, cut), len(values)))
-    if point.p > FALSE_SHARE:
-        return [point]
-    return [point, *candidates(values[:cut], first), *candidates(values[cut:], first + cut)]
-
-
-def significant(found: Sequence[tuple[T, ChangePoint]], series: int) -> list[tuple[T, ChangePoint]]:
-    """Those of the candidates that chance does not explain, though it had so many ``series`` to try (Benjamini and Hochberg)."""
-    ordered = sorted(found, key=lambda each: each[1].p)
-    tried = max(series, len(ordered))
-    passed = max((rank for rank, (_, point) in enumerate(ordered, 1) if point.p <= FALSE_SHARE * rank / tried), default=0)
-    return [each for each in ordered[:passed] if abs(each[1].effect) >= LEAST_EFFECT]
-
-
-def likeliest_cut(values: Sequence[float]) -> tuple[int, float]:
-    """Where the ranks before and after differ most, and by how many standard deviations of chance."""
-    return _farthest(ranks(values))
+    ordered = sorted(((name, point) for name, points in found.items() for point in points), key=lambda each: each[1].p)
+    passed = max((rank for rank, (_, point) in enumerate(ordered, 1) if point.p <= FALSE_SHARE * rank / len(ordered)), default=0)
+    kept: list[tuple[T, ChangePoint]] = []
+    for name, point in ordered[:passed]:
+        is_known = any(name == other and abs(point.at - known.at) <= LEAST_SEGMENT for other, known in kept)
+        if not is_known and abs(point.effect) >= LEAST_EFFECT:
+            kept.append((name, point))
+    return kept
 
 
 def _farthest(ranked: Sequence[float]) -> tuple[int, float]:
+    """Where the ranks before and after differ most, and by how many standard deviations of chance."""
     size = len(ranked)
     sums = list(accumulate(ranked))
     weights = _weights(size)

@@ -44,7 +44,7 @@ SHORT, FEW = 1.2, 6
 LONG_ENOUGH, MANY = 8.0, 12
 INSTRUCTIONS, TIME = 0.02, 0.05
 #: Work whose cost is to be found out, in items.
-MUCH = 200
+MUCH = 10
 VERY_MUCH = 250
 
 DIRECT = Variant(Architecture.DIRECT, False)

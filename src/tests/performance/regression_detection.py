@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from tests.performance import figures
-from tests.performance.changes import LEAST_RECORDS, ChangePoint, candidates, significant
+from tests.performance.changes import LEAST_RECORDS, WINDOWS, ChangePoint, candidates, significant
 from tests.performance.duet import CONFIDENCE, NO_DIFFERENCE, Estimate
 from tests.performance.figures import Figure, Report, by_key
 from tests.performance.findings import EXACT, Finding, changed, is_worse
@@ -36,8 +36,6 @@ RATIO_MARGIN = 0.03
 TRIES = 3
 #: One object in a thousand messages, or less, is no leak; nor a byte for each.
 SLOPES = {"blocks a message": 1 / 1000, "bytes a message": 1.0}
-#: Of a history so many records, the latest, are looked at.
-LATEST = 200
 
 _COUNTED = ("exact", "simulated", "hardware")
 
@@ -149,15 +147,15 @@ def _interval(ratio: Estimate) -> str:
 def change_points(records: Sequence[Report]) -> list[Finding]:
     """Since when the level of a figure is another, of every figure that at least 30 of these records of one machine have, oldest first."""
     same_machine(records)
-    latest = records[-LATEST:]
+    latest = records[-WINDOWS[-1] :]
     series: dict[tuple[figures.Path, str], list[tuple[float, Report]]] = {}
     for record in latest:
         for key, figure in by_key(record.figures).items():
             if figure.source == "measured" and figure.name not in SLOPES:
                 series.setdefault(key, []).append((figure.value, record))
     enough = {key: values for key, values in series.items() if len(values) >= LEAST_RECORDS}
-    points = [(key, point) for key, values in enough.items() for point in candidates([value for value, _ in values])]
-    return [_since(key, point, enough[key]) for key, point in significant(points, len(enough))]
+    points = {key: candidates([value for value, _ in values]) for key, values in enough.items()}
+    return [_since(key, point, enough[key]) for key, point in significant(points)]
 
 
 def _since(key: tuple[figures.Path, str], point: ChangePoint, series: Sequence[tuple[float, Report]]) -> Finding:

@@ -108,7 +108,7 @@ By = Mapping[figures.Path, Mapping[str, Tally]]
 def located(found: Iterable[Finding], before: By, after: By) -> list[Finding]:
     """The findings, each with the functions whose counts of that figure changed in its direction, the most first.
 
-    Where the figure is not counted by function, such as instructions, those that are called more or less often, or nothing.
+    Where the figure is not counted by function, such as instructions, those that execute more or less bytecode.
     """
     return [msgspec.structs.replace(finding, where=finding.where or _where(finding, before, after)) for finding in found]
 
@@ -124,10 +124,11 @@ def _where(finding: Finding, before: By, after: By) -> str:
 
         return of
 
-    own = moved(_PARTS.get(finding.figure, (finding.figure,)))
-    names = sorted({*was, *now})
-    named = sorted((name for name in names if own(name) > 0), key=lambda name: -own(name))
-    if not named and finding.figure not in _PARTS:
-        called = moved(("python calls", "calls"))
-        named = sorted((name for name in names if called(name) > 0), key=lambda name: -called(name))
+    def by(change: Callable[[str], int]) -> list[str]:
+        return sorted((name for name in sorted({*was, *now}) if change(name) > 0), key=lambda name: -change(name))
+
+    named = by(moved(_PARTS.get(finding.figure, (finding.figure,))))
+    for instead in ("bytecodes",), ("python calls", "calls"):
+        if not named and finding.figure not in _PARTS:
+            named = by(moved(instead))
     return ", ".join(named[:3])
