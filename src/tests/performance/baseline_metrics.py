@@ -34,6 +34,8 @@ WHEELS = ("msgspec", "picows", "protobuf", "uvloop")
 #: By kind of baseline: the sources of its figures.
 KINDS: Mapping[str, tuple[str, ...]] = {"calls": ("exact",), "instructions": ("simulated",)}
 
+#: What is counted of a function.
+TALLY = ("calls", "allocations", "bytes")
 Functions = dict[str, dict[str, int]]
 
 
@@ -117,11 +119,11 @@ def append(report: Report, folder: Path = HISTORY) -> Path:
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What was counted of one path: totals over ``messages``, and of each function its calls, allocations and bytes."""
+    """What was counted of one path: totals over ``messages``, and of each function, in the order of TALLY."""
 
     messages: int
     totals: dict[str, int]
-    functions: Functions = {}
+    functions: dict[str, tuple[int, ...]] = {}
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -141,7 +143,10 @@ class Baseline(msgspec.Struct, frozen=True):
 
     def functions(self) -> dict[Of, Functions]:
         """By path."""
-        return {path_named(path): counted.functions for path, counted in self.counts.items()}
+        return {
+            path_named(path): {name: dict(zip(TALLY, row, strict=True)) for name, row in counted.functions.items()}
+            for path, counted in self.counts.items()
+        }
 
 
 def name_of(path: Of) -> str:
@@ -172,7 +177,10 @@ def made_of(kind: str, figures: Iterable[Figure], functions: Mapping[Of, Functio
     for (path, name), figure in sorted(by_key(figures).items(), key=lambda item: item[0]):
         if figure.source not in KINDS[kind] or figure.total is None or figure.messages is None:
             continue
-        named = counts.setdefault(name_of(path), Counted(figure.messages, {}, functions.get(path, {}) if kind == "calls" else {}))
+        # An adapter's functions are those of what it adapts.
+        its = functions.get(path, {}) if kind == "calls" and not path.variant.endswith("-adapted") else {}
+        rows = {function: tuple(tally[part] for part in TALLY) for function, tally in its.items()}
+        named = counts.setdefault(name_of(path), Counted(figure.messages, {}, rows))
         named.totals[name] = figure.total
     return Baseline(key_of(kind), commit(), counts)
 
