@@ -228,6 +228,7 @@ def test_an_axis_ends_at_the_first_round_number_that_is_not_below(high: float, t
     step = scale.ticks[1]
     assert len(scale.ticks) - 1 == ticks and re.fullmatch(r"[125]e[+-]\d+", f"{step:.0e}")
     assert scale.ticks[-1] - step < high <= scale.ticks[-1] + 1e-9
+    assert scale.high == scale.ticks[-1] and scale.at(scale.high) == 100
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,11 @@ def test_what_was_not_measured_is_not_there() -> None:
     assert "p50" in text and "p99" not in text and "Memory" not in text and "mexc" not in text
 
 
+def test_a_section_s_table_is_of_both_architectures_alone() -> None:
+    adapted = Figure(Path("gateio_spot", PUBLIC, "spot.obu", "steady", "direct-adapted"), "latency p99", "ns", 1.0, "measured")
+    assert "Latency" not in "\n".join(shown(Report({}, "abc1234", "2026-01-02", [adapted]), 100))
+
+
 def test_failures_come_last_in_red() -> None:
     failed = msgspec.structs.replace(EVERYTHING, figures=EVERYTHING.figures[:50], failures=["gateio_spot [spot.trades]: another state"])
     assert shown(failed, 100)[-1] == "gateio_spot [spot.trades]: another state"
