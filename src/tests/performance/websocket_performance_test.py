@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.show(found, console)
         for table in parts.table_of(rows, WIDTH):
             console.print(table)
-    report.write(found, distributions, baseline_metrics.FOLDER)
+    report.write(found, distributions, baseline_metrics.FOLDER, "make bench-quick" if given.quick else "make bench")
     if not given.only and not given.quick:
         baseline_metrics.append(found)
     return 0 if found.is_sound else 1
