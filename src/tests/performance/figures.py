@@ -57,6 +57,16 @@ def counted(path: Path, name: str, unit: str, total: int, messages: int, source:
     return Figure(path, name, unit, total / messages, source, total=total, messages=messages)
 
 
+class Distribution(msgspec.Struct, frozen=True):
+    """Latencies of a path under ``rate`` frames for each second: ``shares[n]`` of them are at most ``latency_ns[n]``."""
+
+    path: Path
+    rate: float
+    samples: int
+    shares: tuple[float, ...]
+    latency_ns: tuple[int, ...]
+
+
 class Report(msgspec.Struct, frozen=True):
     """Everything that one run found. ``machine`` are its facts, ``commit`` the revision that was measured."""
 
