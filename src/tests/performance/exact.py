@@ -15,17 +15,18 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from infrastructure.events import Architecture
-from tests.harness.variants import VARIANTS, Variant
+from tests.harness.variants import VARIANTS
 from tests.performance import hardware, probe, workloads
-from tests.performance.exact_run import STAGES, Done, Job, Kind, Tally, Window, frames_needed
+from tests.performance.exact_run import DIRECT, STAGES, Done, Job, Kind, Tally, Window, frames_needed
 from tests.performance.figures import Figure, Source, counted, path_of
 from tests.performance.figures import Path as Of
 from tests.performance.workload import PRIVATE, PUBLIC, Workload, write
@@ -44,11 +45,10 @@ SIMULATED = {
     "LL misses": ("ILmr", "DLmr", "DLmw"),
     "branch misses": ("Bcm", "Bim"),
 }
-EXACT = ("python calls", "c calls", "allocations", "allocated bytes")
-DIRECT = Variant(Architecture.DIRECT, False)
-#: Ways that can be counted under callgrind: every variant and the stages; and both architectures alone.
-EVERY_WAY: tuple[int | None, ...] = (*range(len(VARIANTS)), None)
+#: Variants that can be counted under callgrind, by their numbers: all; and both architectures alone.
+EVERY_WAY = tuple(range(len(VARIANTS)))
 ARCHITECTURES = tuple(number for number, variant in enumerate(VARIANTS) if not variant.adapted)
+EXACT = ("python calls", "c calls", "allocations", "allocated bytes")
 
 #: Before anything else is imported: the order of a folder's entries is the file system's.
 BEGIN = (
@@ -89,17 +89,18 @@ def every_workload() -> list[Workload]:
     return [*of_channels, *(workloads.many_symbols(*named, grown) for named in workloads.GROWN), workloads.wide_book(usual)]
 
 
-def count(chosen: Sequence[Workload], *, simulated: Sequence[int | None] = EVERY_WAY) -> Counts:
-    """Count these workloads: calls and allocations of all variants, and under callgrind the ways that are named.
+def count(chosen: Sequence[Workload], *, simulated: Sequence[int] = EVERY_WAY, source: Path = SRC) -> Counts:
+    """Count these workloads: calls and allocations of all variants, and under callgrind the variants that are named, by their numbers.
 
-    A way is the number of a variant, or None for the stages.
+    With the direct one go the instructions of its stages, and so of every other's indirection. ``source`` is the folder whose
+    ``infrastructure`` is counted.
     """
-    jobs = [(workload, number) for workload in chosen for number in simulated]
-    ways = [(workload, number) for workload in chosen for number in range(len(VARIANTS))]
+    ways = [(workload, number) for workload in chosen for number in EVERY_WAY]
+    under_callgrind = [(workload, number) for workload in chosen for number in sorted(simulated)]
     figures: list[Figure] = []
     functions: dict[Of, dict[str, Tally]] = {}
     failures: list[str] = []
-    with Place() as place:
+    with Place(source) as place:
         for (workload, number), allocated, called in zip(ways, place.run("allocations", ways), place.run("calls", ways), strict=True):
             path = path_of(workload, VARIANTS[number])
             failures += [f"{workload.venue} {workload.title}: {failure}" for failure in (*allocated.failures, *called.failures)]
@@ -107,34 +108,32 @@ def count(chosen: Sequence[Workload], *, simulated: Sequence[int | None] = EVERY
             failures += [f"{path}: {name} reads the time" for name in functions[path] if CLOCKS.fullmatch(name)]
             (sizes, frames), (calls, _) = difference(allocated.windows), difference(called.windows)
             figures += [counted(path, name, "", (sizes | calls)[name], frames) for name in EXACT]
-        if jobs:
-            figures += _simulated(jobs, place.run("simulated", jobs))
+        if under_callgrind:
+            figures += _simulated(under_callgrind, place.run("simulated", under_callgrind))
         if hardware.missing() is None:
             figures += _of_processor(ways, place.run("hardware", ways))
     return Counts(figures, functions, failures)
 
 
-Way = tuple[Workload, int | None]
+#: A workload, and the number of a variant.
+Way = tuple[Workload, int]
 
 
-def _simulated(jobs: Sequence[Way], done: Sequence[Done]) -> Iterator[Figure]:
-    staged: dict[Of, int] = {}
-    whole: list[tuple[Of, int, int]] = []
-    for (workload, number), found in zip(jobs, done, strict=True):
-        path = path_of(workload, DIRECT if number is None else VARIANTS[number])
-        if number is None:
+def _simulated(ways: Sequence[Way], done: Sequence[Done]) -> Iterator[Figure]:
+    stages: int | None = None
+    for (workload, number), found in zip(ways, done, strict=True):
+        path = path_of(workload, VARIANTS[number])
+        if VARIANTS[number] == DIRECT:  # It is the first of its workload.
+            stages = 0
             for stage in STAGES:
-                slope, frames = difference([window for window in found.windows if window.name.startswith(stage)])
+                slope, frames = difference([window for window in found.windows if window.stage == stage])
+                stages += slope["instructions"]
                 yield counted(path, f"{stage} instructions", "", slope["instructions"], frames, "simulated")
-                staged[path_of(workload, "")] = staged.get(path_of(workload, ""), 0) + slope["instructions"]
-            continue
-        slope, frames = difference(found.windows)
+        slope, frames = difference(whole(found.windows))
         for name in SIMULATED:
             yield counted(path, name, "", slope[name], frames, "simulated")
-        whole.append((path, slope["instructions"], frames))
-    for path, instructions, frames in whole if staged else ():
-        left = instructions - staged[msgspec.structs.replace(path, variant="")]
-        yield counted(path, "indirection instructions", "", left, frames, "simulated")
+        if stages is not None:
+            yield counted(path, "indirection instructions", "", slope["instructions"] - stages, frames, "simulated")
 
 
 def _of_processor(ways: Sequence[Way], done: Sequence[Done]) -> Iterator[Figure]:
@@ -142,7 +141,12 @@ def _of_processor(ways: Sequence[Way], done: Sequence[Done]) -> Iterator[Figure]
     for (workload, number), found in zip(ways, done, strict=True):
         slope, frames = difference(found.windows)
         for name, total in slope.items():
-            yield counted(path_of(workload, VARIANTS[number or 0]), name, "", total, frames, source)
+            yield counted(path_of(workload, VARIANTS[number]), name, "", total, frames, source)
+
+
+def whole(windows: Sequence[Window]) -> list[Window]:
+    """Those of the way, without those of the stages by themselves."""
+    return [window for window in windows if not window.stage]
 
 
 def difference(windows: Sequence[Window]) -> tuple[Tally, int]:
@@ -166,33 +170,43 @@ def difference_by_function(*counted: Sequence[Window]) -> dict[str, Tally]:
 class Place:
     """The folder through which everything is reached that is counted; one process at a time has it, the others wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Path = SRC) -> None:
+        self._source = source
         # No TMPDIR: its length is another on another machine.
         self._home = Path("/tmp") / f"tickrail-counted-{os.getuid():010}"
         self.folder = self._home / "now"
-        self._lock = -1
+        self._kept = ExitStack()
 
     def __enter__(self) -> "Place":
         self._home.mkdir(mode=0o700, exist_ok=True)
         found = self._home.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise CountingError(f"{self._home} is not a folder of this user's")
-        self._lock = os.open(self._home / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        library = self.folder / "lib"
-        library.mkdir(parents=True)
-        for target in (SRC / "infrastructure", SRC / "tests", *_packages()):
-            (library / target.name).symlink_to(target)
-        (self.folder / "probe.so").symlink_to(probe.build())
-        BYTE_CODE.mkdir(parents=True, exist_ok=True)
-        (self.folder / "pyc").symlink_to(BYTE_CODE)
-        self._start([], writes_byte_code=True, arguments=["allocations", str(self.folder), "0", "1"])
+        lock = os.open(self._home / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        with ExitStack() as stack:
+            stack.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            library = self.folder / "lib"
+            library.mkdir(parents=True)
+            for target in (self._source / "infrastructure", SRC / "tests", *_packages()):
+                (library / target.name).symlink_to(target)
+            (self.folder / "probe.so").symlink_to(probe.build())
+            (self.folder / "pyc").symlink_to(self._byte_code(stack))
+            self._start([], writes_byte_code=True, arguments=["allocations", str(self.folder), "0", "1"])
+            self._kept = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
+        self._kept.close()
+
+    def _byte_code(self, stack: ExitStack) -> Path:
+        """The project's own is kept; that of another folder must not be taken for it, for it is reached by the same path."""
+        if self._source != SRC:
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickrail-pyc-")))
+        BYTE_CODE.mkdir(parents=True, exist_ok=True)
+        return BYTE_CODE
 
     def run(self, kind: Kind, ways: Sequence[Way], metrics: bool | None = None) -> list[Done]:
         """Count every way; all of one process, forked for each. ``metrics``: see ``Job``."""
@@ -238,7 +252,7 @@ def _found(program: str) -> str:
 def _with_dumps(folder: Path, done: Done) -> Done:
     """Its windows with what callgrind wrote."""
     tallies = dict(read_dump(path.read_text()) for path in folder.glob(f"dump.{done.process}.*"))
-    return msgspec.structs.replace(done, windows=[msgspec.structs.replace(window, tally=tallies[window.name]) for window in done.windows])
+    return msgspec.structs.replace(done, windows=[msgspec.structs.replace(window, tally=tallies[window.dump]) for window in done.windows])
 
 
 def read_dump(text: str) -> tuple[str, Tally]:

@@ -2,9 +2,9 @@
 
     python -S -s -m tests.performance.exact_run KIND PROBE FOLDER JOBS AT_ONCE
 
-It imports everything once and is then forked for each job: a workload in one way. So no job finds a heap, or an interpreter, that another
-has used, and what one costs does not depend on which others there are. A job opens the feed, takes ``warm_up`` frames, and then a window
-of n frames and one of 2n; what the second costs above the first is the cost of n frames, without what a window costs.
+It imports everything once and is then forked for each job: a workload in one variant. So no job finds a heap, or an interpreter, that
+another has used, and what one costs does not depend on which others there are. A job opens the feed, takes frames until it is warm, and
+then a window of n frames and one of 2n; what the second costs above the first is the cost of n frames, without what a window costs.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import itertools
 import os
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -23,6 +23,7 @@ import msgspec
 
 from infrastructure.clock import Clock
 from infrastructure.events import Architecture
+from infrastructure.networking.websocket.lane import Lane
 from infrastructure.networking.websocket.pipeline import LaneType
 from tests.harness.variants import VARIANTS, Variant
 from tests.performance import hardware
@@ -35,41 +36,48 @@ Kind = Literal["simulated", "allocations", "calls", "hardware"]
 
 #: Frames that are queued before the lane's task runs, as one read of a socket brings them.
 BLOCK = 10
-#: More than the adaptive interpreter needs; and each symbol's first frame is among them.
+#: More than the adaptive interpreter needs, and than 256, above which every increment of a counter makes an integer; each symbol's first
+#: frame is among them.
 LEAST_WARM_UP = 300
-#: Taken while callgrind observes already: its translations are made, and its caches hold what this way uses.
+#: Taken as if they were counted already: callgrind has its translations made, and its caches hold what this way uses.
 SETTLED = 20
 #: A window has so many frames, the second twice as many.
-WINDOW = 40
+WINDOW = 20
 
 WARM_UP, SETTLE, ONCE, TWICE = "warm up", "settle", "n", "2n"
 DIRECT = Variant(Architecture.DIRECT, False)
-#: The ways a workload is taken: in each variant; and through its three stages, one after the other.
+#: What no way can do without; counted beside the direct one where callgrind counts.
 STAGES = ("decode", "apply", "emit")
 
 Tally = dict[str, int]
 #: What calls and allocates: (name, calls, allocations, bytes) of each function.
 Row = tuple[str, int, int, int]
-Take = Callable[[Sequence[Any]], Awaitable[None] | None]
+Blocks = Sequence[Sequence[bytes]]
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What one window cost; where callgrind counts, the name of its dump instead."""
+    """What the frames of one window cost, all of it or of one stage; where callgrind counts, it is in the dump of this name."""
 
     name: str
     frames: int
     tally: Tally
-    functions: list[Row] = []
+    functions: list[Row]
+    stage: str = ""
+
+    @property
+    def dump(self) -> str:
+        """The name of callgrind's dump."""
+        return f"{self.stage} {self.name}".strip()
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A file with one workload, and a way: the number of a variant, None for the stages.
+    """A file with one workload, and the number of a variant.
 
     ``metrics`` says whether the path is to have them; None: the path as it is, whose code is not compiled anew.
     """
 
     workload: str
-    variant: int | None
+    variant: int
     metrics: bool | None = None
 
 
@@ -110,7 +118,6 @@ def frames_needed(symbols: int = 0) -> int:
 class Counter:
     """Opens and closes windows, of one kind of counting."""
 
-    #: What the windows of this kind hold apart from the frames: nothing by itself.
     def begin(self) -> None:
         """Warm-up is over."""
 
@@ -192,84 +199,106 @@ def counter(kind: Kind, probe: Probe) -> Counter:
     return Calls(probe) if kind == "calls" else Hardware()
 
 
-def blocks_of(frames: Sequence[bytes]) -> list[Sequence[bytes]]:
+def blocks_of(frames: Sequence[bytes]) -> Blocks:
     """Blocks of ``BLOCK`` frames."""
     return [frames[start : start + BLOCK] for start in range(0, len(frames), BLOCK)]
 
 
-def stretches(workload: Workload) -> Iterator[tuple[str, list[Sequence[bytes]]]]:
+def stretches(workload: Workload) -> list[tuple[str, Blocks]]:
     """The frames in blocks: to warm up, to settle, of the first window, of the second."""
-    start = 0
+    start, found = 0, []
     for name, count in [(WARM_UP, warm_up(workload)), (SETTLE, SETTLED), (ONCE, WINDOW), (TWICE, 2 * WINDOW)]:
-        yield name, blocks_of(workload.frames[start : start + count])
+        found.append((name, blocks_of(workload.frames[start : start + count])))
         start += count
     if start > len(workload.frames):
         raise ValueError(f"{workload.venue} {workload.title}: {len(workload.frames)} frames, {start} are needed")
+    return found
 
 
-async def take_all(take: Take, blocks: Sequence[Sequence[Any]]) -> None:
-    """One block after the other, each to its end."""
-    for block in blocks:
-        pending = take(block)
-        if pending is not None:
-            await pending
+class Way:
+    """A feed that takes frames in one variant."""
+
+    def __init__(self, workload: Workload, variant: Variant, lane_type: LaneType = Lane) -> None:
+        self._subject = Subject(workload, variant, clock=counted_clock(), lane_type=lane_type)
+        self._taken = 0
+
+    async def warm_up(self, blocks: Blocks) -> None:
+        """Open the feed, and take these."""
+        await self._subject.prepare()
+        self._take = self._subject.contestant
+        await self._take_all(blocks)
+
+    async def count(self, count: Counter, name: str, blocks: Blocks) -> list[Window]:
+        """What these cost."""
+        count.open()
+        await self._take_all(blocks)
+        return [Window(name, sum(map(len, blocks)), *count.close(name))]
+
+    async def _take_all(self, blocks: Blocks) -> None:
+        for block in blocks:
+            pending = self._take(block)
+            if pending is not None:
+                await pending
+            self._taken += len(block)
+
+    def failures(self) -> list[str]:
+        """What was wrong with what was taken."""
+        return self._subject.failures(self._taken)
 
 
-async def count_way(
-    workload: Workload, variant: Variant, count: Counter, lane_type: LaneType | None = None
-) -> tuple[list[Window], list[str]]:
-    """The windows of the way through the lane; and what was wrong."""
-    lane = {} if lane_type is None else {"lane_type": lane_type}
-    subject = Subject(workload, variant, clock=counted_clock(), **lane)
-    await subject.prepare()
-    take, windows, taken = subject.contestant, [], 0
-    for name, blocks in stretches(workload):
-        if name == SETTLE:
-            count.begin()
-        if name == WARM_UP:
-            await take_all(take, blocks)
-        else:
+class Staged:
+    """A feed whose stages take the frames of a window one after the other: all are decoded, then all are applied, then all are emitted."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._subject = Subject(workload, DIRECT, clock=counted_clock())
+
+    async def warm_up(self, blocks: Blocks) -> None:
+        """Open the feed, and take these."""
+        subject = self._subject
+        await subject.prepare()
+        self._stages: list[Callable[[Any], Any]] = [subject.venue.codec.decode, subject.session.apply, subject.emit]
+        for given in blocks:
+            for stage in self._stages:
+                given = [stage(item) for item in given]
+
+    async def count(self, count: Counter, name: str, blocks: Blocks) -> list[Window]:
+        """What these cost, of each stage."""
+        given: Sequence[Any] = [frame for block in blocks for frame in block]
+        windows = []
+        for kind, stage in zip(STAGES, self._stages, strict=True):
             count.open()
-            await take_all(take, blocks)
-            tally, rows = count.close(name)
-            windows.append(Window(name, sum(map(len, blocks)), tally, rows))
-        taken += sum(map(len, blocks))
-    return windows, subject.failures(taken)
+            given = [stage(item) for item in given]
+            windows.append(Window(name, len(given), *count.close(f"{kind} {name}"), stage=kind))
+        return windows
+
+    def failures(self) -> list[str]:
+        """Every stage has raised what was wrong."""
+        return []
 
 
-async def count_stages(workload: Workload, count: Counter) -> tuple[list[Window], list[str]]:
-    """The windows of each stage: all frames of a window are decoded, then all are applied, then all are emitted."""
-    subject = Subject(workload, DIRECT, clock=counted_clock())
-    await subject.prepare()
-    calls: list[Callable[[Any], Any]] = [subject.venue.codec.decode, subject.session.apply, subject.emit]
-    windows = []
-    for name, blocks in stretches(workload):
-        if name == SETTLE:
-            count.begin()
-        if name != WARM_UP:
-            given: Sequence[Any] = [frame for block in blocks for frame in block]
-            for stage, call in zip(STAGES, calls, strict=True):
-                count.open()
-                given = [call(item) for item in given]
-                tally, rows = count.close(f"{stage} {name}")
-                windows.append(Window(f"{stage} {name}", len(given), tally, rows))
-        else:
-            for block in blocks:
-                for call in calls:
-                    block = [call(item) for item in block]
-    return windows, []
+async def count_ways(ways: Sequence[Way | Staged], workload: Workload, count: Counter) -> list[Window]:
+    """All are warmed up before the first is counted: callgrind, which makes everything slow, does not observe that."""
+    warm_up, *counted = stretches(workload)
+    for way in ways:
+        await way.warm_up(warm_up[1])
+    count.begin()
+    # In this order, so that each finds the interpreter as it has left it.
+    return [window for way in reversed(ways) for name, blocks in counted for window in await way.count(count, name, blocks)]
 
 
 def run_job(kind: Kind, probe: Probe, folder: Path, number: int) -> None:
     """Do one job, and write what it found."""
     job = msgspec.json.decode((folder / f"job-{number:04}").read_bytes(), type=Job)
     (workload,) = read(folder / job.workload)
-    count = counter(kind, probe)
-    counted = count_stages(workload, count) if job.variant is None else count_way(workload, VARIANTS[job.variant], count)
+    variant = VARIANTS[job.variant]
+    ways: list[Way | Staged] = [Way(workload, variant)]
+    if kind == "simulated" and variant == DIRECT:
+        ways.insert(0, Staged(workload))
     loop = CountedLoop()
     with nullcontext() if job.metrics is None else metrics_as(counts=job.metrics):
-        windows, failures = loop.run_until_complete(counted)
+        windows = loop.run_until_complete(count_ways(ways, workload, counter(kind, probe)))
     loop.close()
+    failures = [failure for way in ways for failure in way.failures()]
     (folder / f"done-{number:04}").write_bytes(msgspec.json.encode(Done(os.getpid(), windows, failures)))
 
 

@@ -18,7 +18,7 @@ from infrastructure.metrics import Histogram
 from tests.harness.variants import VARIANTS, Variant
 from tests.performance import workloads
 from tests.performance.duet import contest
-from tests.performance.exact import Place, difference, valgrind_missing
+from tests.performance.exact import Place, difference, valgrind_missing, whole
 from tests.performance.figures import Figure, counted, measured, path_of
 from tests.performance.subject import Subject
 from tests.performance.ways import Way, disagreements
@@ -108,7 +108,7 @@ def metrics_instructions() -> list[Figure]:
         both = zip(ways, *(place.run("simulated", ways, metrics=counts) for counts in (True, False)), strict=True)
         figures = []
         for (workload, number), counting, bare in both:
-            (dear, frames), (cheap, _) = difference(counting.windows), difference(bare.windows)
+            (dear, frames), (cheap, _) = difference(whole(counting.windows)), difference(whole(bare.windows))
             instructions = dear["instructions"] - cheap["instructions"]
             figures.append(counted(path_of(workload, VARIANTS[number]), f"{FIGURE} instructions", "", instructions, frames, "simulated"))
     return figures
