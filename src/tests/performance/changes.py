@@ -4,8 +4,8 @@ Every place where the series may be cut in two is looked at: how far do the rank
 after (Mann and Whitney's statistic, in standard deviations)? The farthest of them counts. How far chance alone gets depends on the length
 of the series only and is found by shuffling. Ranks make one wild value weigh no more than any other; that neighbours in time resemble one
 another, as on a machine that is busy for a while, makes differences less telling and is taken into account. The latest 30 records are
-looked at, the latest 45, and so on: of two changes one after the other the later stands in a window of its own. A level that drifts away is told as one that
-changed where it changed most.
+looked at, the latest 45, and so on: of two changes one after the other the later stands in a window of its own. A level that drifts away
+is told as one that changed where it changed most.
 """
 
 import random
