@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,10 @@ class Bench:
         found = located(compare_exact(self.traces.figures, traces.figures), self.traces.functions, traces.functions)
         return {(each.path == self.many.path, each.figure): each for each in found}
 
+    @cached_property
+    def plain_slopes(self) -> list[Figure]:
+        return self.slopes(self.plain)
+
     def slopes(self, source: Path) -> list[Figure]:
         figures, failures = slopes(source, self.workloads, [self.few])
         assert failures == []
@@ -68,7 +73,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     yield Bench(tmp_path_factory.mktemp("copies"))
 
 
-@pytest.mark.xdist_group("planted")
 class TestPlanted:
     def test_a_call_is_found_and_named(self, bench: Bench) -> None:
         found = bench.found(bench.copy(CALL))[False, "python calls"]
@@ -90,7 +94,7 @@ class TestPlanted:
 
     def test_a_leak_of_an_object_per_100_messages_is_found_and_its_line_named(self, bench: Bench) -> None:
         source = bench.copy(LEAK)
-        (found,) = compare_slopes(bench.slopes(bench.plain), bench.slopes(source))
+        (found,) = compare_slopes(bench.plain_slopes, bench.slopes(source))
         assert found.is_alarm
         assert found.figure == "blocks a message"
         assert found.after == pytest.approx(0.01)
@@ -99,7 +103,7 @@ class TestPlanted:
     def test_the_same_code_is_no_difference(self, bench: Bench) -> None:
         twin = copy_package(SRC / PACKAGE, bench.folder / "twin!")
         assert bench.found(twin) == {}
-        assert compare_slopes(bench.slopes(bench.plain), bench.slopes(twin)) == []
+        assert compare_slopes(bench.plain_slopes, bench.slopes(twin)) == []
 
     def test_a_text_that_does_not_stand_there_once_plants_nothing(self, bench: Bench) -> None:
         with pytest.raises(ValueError, match="stands 0 times in session.py"):
