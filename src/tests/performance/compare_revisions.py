@@ -28,7 +28,17 @@ from tests.performance import figures, workloads
 from tests.performance.duet import CONFIDENCE, NO_DIFFERENCE
 from tests.performance.findings import Finding
 from tests.performance.pairs import PACKAGE, PROCESSES, SRC, ContestantFailed, Duel, Entry, compare_sources, copy_package, entries
-from tests.performance.regression_detection import RATIO_MARGIN, compare_exact, compare_slopes, is_beyond, judge, told, tried, worst_first
+from tests.performance.regression_detection import (
+    RATIO_MARGIN,
+    beyond,
+    compare_exact,
+    compare_slopes,
+    decisive,
+    judge,
+    told,
+    tried,
+    worst_first,
+)
 from tests.performance.traces import LONG, located, slopes, trace
 from tests.performance.workload import PRIVATE, PUBLIC, Workload
 
@@ -112,13 +122,13 @@ def compare(old: Path, new: Path, chosen: Sequence[Workload], *, seconds: float,
 
 
 def table(title: str, compared: Compared) -> Table:
-    """A row for each path, the try that was decided by."""
+    """A row for each path: of several tries the one that shows the least."""
     made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
     words = ("channel", "variant", "verdict")
     for column in ("channel", "variant", "old, ns", "new, ns", "ratio", f"{CONFIDENCE:.0%} interval", "tries", "verdict"):
         made.add_column(column, justify="left" if column in words else "right", no_wrap=True)
     for path, duels in compared.tries.items():
-        duel = min(duels, key=lambda each: each.ratio.low)
+        duel = decisive(duels)
         interval = f"{duel.ratio.low:.3f} to {duel.ratio.high:.3f}"
         channel = f"{path.venue} {path.channel}"
         made.add_row(
@@ -136,7 +146,7 @@ def table(title: str, compared: Compared) -> Table:
 
 def verdict(duel: Duel) -> str:
     """In words: a difference that is too small to be told otherwise is one all the same."""
-    is_small = duel.verdict != NO_DIFFERENCE and not (is_beyond(duel.ratio) or duel.ratio.high < 1 / (1 + RATIO_MARGIN))
+    is_small = duel.verdict != NO_DIFFERENCE and not beyond(duel.ratio)
     return f"{duel.verdict}, within {RATIO_MARGIN:.0%}" if is_small else duel.verdict
 
 

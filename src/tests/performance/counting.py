@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.harness.variants import VARIANTS
 from tests.performance.pairs import Entry
 from tests.performance.traces import Traces, trace
 from tests.performance.workload import Workload
@@ -32,7 +33,8 @@ def count(source: Path, workloads: Sequence[Workload], wanted: Sequence[Entry]) 
     if cannot_count():
         return traced
     paths = {entry.path for entry in wanted}
-    counts = _exact.count(workloads, source=source)
+    variants = {entry.variant for entry in wanted}
+    counts = _exact.count(workloads, source=source, simulated=[number for number, each in enumerate(VARIANTS) if str(each) in variants])
     if counts.failures:
         raise ValueError("; ".join(counts.failures))
     # Calls are counted by both; those of ``traces`` are named as the others of its are.

@@ -6,7 +6,7 @@
 Four things are looked at, each by itself:
 
 - what was counted: the same number, or it has changed;
-- ratios of duets, with their intervals: a loss if the nearer bound is beyond 3 %, three times out of three;
+- ratios of duets, with their intervals: a loss if the nearer bound is beyond 3 %; of two revisions, three times out of three;
 - memory slopes: a leak if more stays behind of each message than a bound, and more than before;
 - the level of each figure over at least 30 records of the same machine: since which commit it is another.
 
@@ -87,8 +87,9 @@ def compare_ratios(before: Sequence[Figure], after: Sequence[Figure]) -> list[Fi
             continue
         assert was.low and was.high and figure.low and figure.high
         least, most = figure.low / was.high, figure.high / was.low
-        if least > 1 + RATIO_MARGIN or most < 1 / (1 + RATIO_MARGIN):
-            sure = f"by {_interval(Estimate(figure.value / was.value, least, most))}"
+        apart = Estimate(figure.value / was.value, least, most)
+        if beyond(apart):
+            sure = _interval(apart)
             change = changed(was.value, figure.value)
             is_alarm = is_worse(name, was.value, figure.value)
             found.append(Finding(path, name, was.value, figure.value, change, sure, is_alarm=is_alarm))
@@ -115,29 +116,32 @@ def tried(measure: Callable[[Sequence[Entry]], Sequence[Duel]], wanted: Sequence
     for _ in range(TRIES):
         for duel in measure(wanted):
             found[duel.path].append(duel)
-        wanted = [entry for entry in wanted if is_beyond(found[entry.path][-1].ratio)]
+        wanted = [entry for entry in wanted if beyond(found[entry.path][-1].ratio)]
         if not wanted:
             break
     return found
 
 
-def is_beyond(ratio: Estimate) -> bool:
-    """Whether the nearer bound of B / A is beyond 3 %, to the worse."""
-    return ratio.low > 1 + RATIO_MARGIN
+def beyond(ratio: Estimate) -> int:
+    """Whether the nearer bound of B / A is beyond 3 %: 1 if B is the slower, -1 if it is the faster, 0 if it is not."""
+    return (ratio.low > 1 + RATIO_MARGIN) - (ratio.high < 1 / (1 + RATIO_MARGIN))
 
 
 def judge(tries: Mapping[figures.Path, Sequence[Duel]]) -> list[Finding]:
-    """Of what ``tried`` found: losses that every try has shown, and gains."""
+    """Of what ``tried`` found: losses, and gains, that every try has shown."""
     found = []
     for path, duels in tries.items():
-        # The try that says least counts.
-        duel = min(duels, key=lambda each: each.ratio.low)
-        is_loss = len(duels) == TRIES and all(is_beyond(each.ratio) for each in duels)
-        if is_loss or duel.ratio.high < 1 / (1 + RATIO_MARGIN):
-            times = f", {len(duels)} times out of {len(duels)}" if is_loss else ""
-            sure = f"{_interval(duel.ratio)}{times}"
-            found.append(Finding(path, "time", duel.a_ns.value, duel.b_ns.value, duel.ratio.value - 1, sure, is_alarm=is_loss))
+        (side, *others) = {beyond(duel.ratio) for duel in duels}
+        if len(duels) == TRIES and side and not others:
+            duel = decisive(duels)
+            sure = f"{_interval(duel.ratio)}, {TRIES} times out of {TRIES}"
+            found.append(Finding(path, "time", duel.a_ns.value, duel.b_ns.value, duel.ratio.value - 1, sure, is_alarm=side > 0))
     return found
+
+
+def decisive(duels: Sequence[Duel]) -> Duel:
+    """The try that shows the least."""
+    return min(duels, key=lambda duel: abs(duel.ratio.value - 1))
 
 
 def _interval(ratio: Estimate) -> str:
