@@ -23,8 +23,9 @@ from rich.table import Table
 
 from infrastructure.events import Architecture
 from tests.harness.variants import Variant
-from tests.performance.counting import cannot_count, count
+from tests.performance.counting import count
 from tests.performance.duet import NO_DIFFERENCE
+from tests.performance.exact import valgrind_missing
 from tests.performance.figures import Figure
 from tests.performance.findings import Finding
 from tests.performance.pairs import PACKAGE, SRC, Duel, Entry, compare_sources, copy_package, entries
@@ -101,7 +102,7 @@ class Bench:
 
 def extra_instructions(bench: Bench) -> Result:
     """So much work that there are 2 % more instructions."""
-    if missing := cannot_count():
+    if missing := valgrind_missing():
         return Result(work("2 % more instructions", 0), ["instructions"], [], missing)
     before = _of(bench.counts.figures, bench.few, "instructions")
     much = _of(bench.count(bench.planted(work("much work", MUCH))).figures, bench.few, "instructions")
@@ -156,7 +157,7 @@ def leak(bench: Bench) -> Result:
 def planted(bench: Bench) -> Iterator[Result]:
     """All six, one after the other."""
     yield bench.counted(CALL, ["python calls"])
-    yield bench.counted(ALLOCATION, ["bytecodes"] if cannot_count() else ["allocations"], cannot_count() or "")
+    yield bench.counted(ALLOCATION, ["bytecodes"] if valgrind_missing() else ["allocations"], valgrind_missing() or "")
     yield extra_instructions(bench)
     yield extra_time(bench)
     yield linear_search(bench)
