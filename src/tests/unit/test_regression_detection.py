@@ -182,6 +182,10 @@ def test_a_gain_must_show_three_times_as_well_and_is_a_note() -> None:
     assert judge(tried(Duets(FASTER, SAME), ONE)) == []
 
 
+def test_fewer_tries_than_three_decide_nothing() -> None:
+    assert judge({DIRECT: [duel(DIRECT, *BEYOND)] * 2}) == []
+
+
 def test_tries_that_contradict_one_another_show_nothing() -> None:
     assert judge(tried(Duets(BEYOND, FASTER, BEYOND), ONE)) == []
 
