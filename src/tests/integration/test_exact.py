@@ -71,6 +71,8 @@ def test_counts_add_up_and_are_the_same_again_from_another_folder_and_in_other_c
 ) -> None:
     other = workloads.public("mexc_spot", "spot@public.aggre.deals.v3.api.pb", frames_needed())
     elsewhere = copy_of(tmp_path / "a folder with a longer name")
+    for folder in (elsewhere / "infrastructure").rglob("*/"):
+        (folder / "another.py").touch()
     again = exact.count([other, trades], simulated=simulated(), source=elsewhere)
     assert counts.failures == again.failures == []
     for variant in VARIANTS:
