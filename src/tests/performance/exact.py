@@ -5,7 +5,8 @@ Python and C calls and allocations are counted in a second, plain process, and a
 
 What could differ from run to run is kept from differing: there is no other clock than a counted one, no hash seed, no address space
 layout, no environment and no garbage collection; every file is reached by a path that has the same length everywhere, through symbolic
-links in one folder of the system's temporary ones; byte code is compiled beforehand; and folders are listed in order.
+links in one folder of the system's temporary ones; byte code is compiled beforehand; folders are listed in order; and of the project they
+hold what is imported, so that a new test moves nothing.
 """
 
 import fcntl
@@ -50,9 +51,9 @@ EVERY_WAY = tuple(range(len(VARIANTS)))
 ARCHITECTURES = tuple(number for number, variant in enumerate(VARIANTS) if not variant.adapted)
 EXACT = ("python calls", "c calls", "allocations", "allocated bytes")
 
-#: Before anything else is imported: the order of a folder's entries is the file system's.
+#: Before anything else is imported: the order of a folder's entries is the file system's, and some come and go.
 BEGIN = (
-    "import posix, sys; entries = posix.listdir; posix.listdir = lambda path: sorted(entries(path)); "
+    "import posix, sys; entries = posix.listdir; posix.listdir = lambda path: sorted(set(entries(path)) - {'__pycache__'}); "
     "from tests.performance.exact_run import main; main(*sys.argv[1:])"
 )
 #: Reads of a clock: what is counted must not depend on time.
@@ -190,11 +191,18 @@ class Place:
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             library = self.folder / "lib"
             library.mkdir(parents=True)
-            for target in (self._source / "infrastructure", SRC / "tests", *_packages()):
+            own = {"infrastructure": self._source, "tests": SRC}
+            for target in (*(folder / name for name, folder in own.items()), *_packages()):
                 (library / target.name).symlink_to(target)
             (self.folder / "probe.so").symlink_to(probe.build())
             (self.folder / "pyc").symlink_to(self._byte_code(stack))
-            self._start([], writes_byte_code=True, arguments=["allocations", str(self.folder), "0", "1"])
+            imported = self._start([], writes_byte_code=True, arguments=["allocations", str(self.folder), "0", "1"])
+            for name in own:
+                (library / name).unlink()
+            for line in imported.splitlines():
+                file = Path(line).relative_to(library)
+                (library / file).parent.mkdir(parents=True, exist_ok=True)
+                (library / file).symlink_to(own[file.parts[0]] / file)
             self._kept = stack.pop_all()
         return self
 
@@ -226,7 +234,7 @@ class Place:
         finally:
             shutil.rmtree(folder)
 
-    def _start(self, above: Sequence[str], arguments: Sequence[str], writes_byte_code: bool = False) -> None:
+    def _start(self, above: Sequence[str], arguments: Sequence[str], writes_byte_code: bool = False) -> str:
         kind, *others = arguments
         command = [*above, sys._base_executable, "-S", "-s", "-P", "-c", BEGIN, kind, str(self.folder / "probe.so"), *others]  # type: ignore[attr-defined]
         environment = {"PYTHONHASHSEED": "0", "PYTHONPATH": str(self.folder / "lib"), "PYTHONPYCACHEPREFIX": str(self.folder / "pyc")}
@@ -235,6 +243,7 @@ class Place:
         done = subprocess.run(command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
             raise CountingError(f"counting ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-3000:]}")
+        return done.stdout
 
 
 def _callgrind(folder: Path) -> list[str]:

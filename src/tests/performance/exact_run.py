@@ -302,11 +302,19 @@ def run_job(kind: Kind, probe: Probe, folder: Path, number: int) -> None:
     (folder / f"done-{number:04}").write_bytes(msgspec.json.encode(Done(os.getpid(), windows, failures)))
 
 
+def _imported() -> list[str]:
+    own = ("infrastructure", "tests")
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in own]
+    return sorted(file for module in modules if (file := getattr(module, "__file__", None)) is not None)
+
+
 def main(kind: Kind, library: str, folder: str, jobs: str, at_once: str) -> None:
-    """Fork for each job; does not return in the children."""
+    """Fork for each job; does not return in the children. Of no jobs, print the files of the project that all need."""
     probe = load_from(Path(library))
     probe.die_with_parent()
     gc.disable()
+    if not int(jobs):
+        print(*_imported(), sep="\n")
     number = probe.fork_each(int(jobs), int(at_once))
     if number is None:
         return
