@@ -150,7 +150,7 @@ def verdict(duel: Duel) -> str:
     return f"{duel.verdict}, within {RATIO_MARGIN:.0%}" if is_small else duel.verdict
 
 
-def _leave(number: int, frame: object) -> None:
+def leave(number: int, frame: object) -> None:
     """Ended from outside as by Ctrl-C: what was made is removed."""
     raise SystemExit(128 + number)
 
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=PROCESSES, help="so often both begin anew")
     parser.add_argument("--all", action="store_true", help="every channel, not only three of each venue")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     try:
         with worktree(options.base) as tree, tempfile.TemporaryDirectory(prefix="tickrail-") as folder:
             # Copies, so that neither is edited meanwhile, and both lie in folders whose names are equally long.

@@ -9,6 +9,7 @@ one alarm in a hundred comparisons.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -181,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--comparisons", type=int, help=f"so many instead of {COMPARISONS}")
     options = parser.parse_args(arguments)
     comparisons = options.comparisons if options.comparisons is not None else QUICK_COMPARISONS if options.quick else COMPARISONS
+    signal.signal(signal.SIGTERM, leave)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     with tempfile.TemporaryDirectory(prefix="tickrail-") as folder:
         bench = Bench(Path(folder).resolve())
