@@ -24,6 +24,7 @@ from rich.table import Table
 
 from infrastructure.events import Architecture
 from tests.harness.variants import Variant
+from tests.performance.compare_revisions import leave
 from tests.performance.counting import count
 from tests.performance.duet import NO_DIFFERENCE
 from tests.performance.exact import valgrind_missing
