@@ -251,7 +251,7 @@ async def main():
             await reader.readuntil(b"\\r\\n\\r\\n")
             sender.go()
         print(sender.pid, flush=True)
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
 asyncio.run(main())
 """

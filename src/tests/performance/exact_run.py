@@ -12,7 +12,6 @@ import gc
 import itertools
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -318,16 +317,10 @@ def main(kind: Kind, library: str, folder: str, jobs: str, at_once: str) -> None
     number = probe.fork_each(int(jobs), int(at_once))
     if number is None:
         return
-    status = 1
-    try:
-        probe.die_with_parent()
-        run_job(kind, probe, Path(folder), number)
-        status = 0
-    except BaseException:  # noqa: BLE001  # the parent is told by the status
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+    probe.die_with_parent()
+    run_job(kind, probe, Path(folder), number)
+    sys.stderr.flush()
+    os._exit(0)  # Nothing of what was inherited is to be ended here. A job that fails ends as any program does: told, with status 1.
 
 
 if __name__ == "__main__":

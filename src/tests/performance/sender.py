@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -350,16 +350,15 @@ class Sender:
                 limit=_LONGEST_LINE,
                 start_new_session=True,  # Ctrl-C is for the benchmark, whose end is that of the sender.
             )
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._end)
             self.port = await self._answer(int)
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "workloads"
                 write(path, self._workloads)
                 self._command(Load(str(path)))
                 await self._answer(Loaded)
-        except BaseException:
-            await self._end()
-            raise
+            stack.pop_all()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -4,6 +4,7 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -411,19 +412,20 @@ class TestThreads:
         time = Time()
         path = PathMetrics(Architecture.DIRECT, time)
         began, ended = threading.Event(), threading.Event()
-        failures: list[BaseException] = []
 
         def work() -> None:
             began.wait()
-            for number, value in enumerate(values):
-                path.activate()
-                path.wait.record(value)
-                path.by_type[MessageType.TRADE] += 1
-                path.latency.record(value)
-                path.count_error(f"kind {number // 10}")
-                time.now += SECOND // 500
-                path.deactivate()
-            ended.set()
+            try:
+                for number, value in enumerate(values):
+                    path.activate()
+                    path.wait.record(value)
+                    path.by_type[MessageType.TRADE] += 1
+                    path.latency.record(value)
+                    path.count_error(f"kind {number // 10}")
+                    time.now += SECOND // 500
+                    path.deactivate()
+            finally:
+                ended.set()
 
         def read() -> None:
             began.set()
@@ -440,20 +442,9 @@ class TestThreads:
                 assert earlier.frames <= later.frames and earlier.messages.get("trade", 0) <= later.messages.get("trade", 0)
                 assert earlier.errors.keys() <= later.errors.keys()
 
-        def guarded(what: Callable[[], None]) -> None:
-            try:
-                what()
-            except BaseException as failure:
-                failures.append(failure)
-                raise
-
-        with hurried():
-            threads = [threading.Thread(target=guarded, args=(what,)) for what in (work, read, read, read)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        assert failures == []
+        with hurried(), ThreadPoolExecutor(4) as threads:
+            for done in [threads.submit(what) for what in (work, read, read, read)]:
+                done.result()
         summary = path.summary()
         assert (summary.frames, summary.messages, len(summary.errors)) == (self.VALUES, {"trade": self.VALUES}, self.VALUES // 10)
         assert path.active_ns == self.VALUES * (SECOND // 500)
