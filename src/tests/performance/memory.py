@@ -125,8 +125,11 @@ def resident_bytes() -> int:
     return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") if _STATM.exists() else 0
 
 
-def slope(readings: Sequence[int], step: int) -> Estimate:
-    """What comes up for each message, with readings after every ``step`` of them."""
-    size = (len(readings) - 1) // STRETCHES
-    stretches = [readings[start : start + size + 1] for start in range(0, STRETCHES * size, size)]
-    return estimate([[(b - a) / ((j - i) * step) for (i, a), (j, b) in combinations(enumerate(each), 2)] for each in stretches])
+def slope(readings: Sequence[int], step: int, stretches: int = STRETCHES) -> Estimate:
+    """What comes up for each message, with readings after every ``step`` of them.
+
+    It is the median of the slopes between any two readings of a stretch, by bootstrap over the stretches.
+    """
+    size = (len(readings) - 1) // stretches
+    parts = [readings[start : start + size + 1] for start in range(0, stretches * size, size)]
+    return estimate([[(b - a) / ((j - i) * step) for (i, a), (j, b) in combinations(enumerate(part), 2)] for part in parts])

@@ -6,16 +6,16 @@ valgrind is not needed; what happens inside of C is not seen.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from tests.performance import figures
-from tests.performance.duet import WARM_UP_CALLS, Estimate, estimate
+from tests.performance.duet import WARM_UP_CALLS
 from tests.performance.figures import Figure, counted, measured
 from tests.performance.findings import Finding
+from tests.performance.memory import slope
 from tests.performance.orders import Blocks, Growth, Open, Round, State, Tell, Trace, Traced
 from tests.performance.pairs import Contestant, Entry, written
 from tests.performance.workload import Workload
@@ -74,16 +74,9 @@ def slopes(source: Path, workloads: Sequence[Workload], wanted: Sequence[Entry])
                 contestant.ask(Round(number), int)
                 if (number + 1) * STEP >= FILLED:
                     readings.append(contestant.ask(Blocks(), int))
-            found.append(measured(entry.path, "blocks a message", "", slope(readings, STEP)))
+            found.append(measured(entry.path, "blocks a message", "", slope(readings, STEP, STRETCHES)))
             failures += [f"{entry.path}: {failure}" for failure in contestant.ask(Tell(), State).failures]
     return found, failures
-
-
-def slope(readings: Sequence[int], step: int) -> Estimate:
-    """What comes up for each message: the median of the slopes between any two readings of a stretch, by bootstrap over the stretches."""
-    size = (len(readings) - 1) // STRETCHES
-    stretches = [readings[start : start + size + 1] for start in range(0, STRETCHES * size, size)]
-    return estimate([[(b - a) / ((j - i) * step) for (i, a), (j, b) in combinations(enumerate(each), 2)] for each in stretches])
 
 
 def what_grows(source: Path, workloads: Sequence[Workload], entry: Entry) -> str:

@@ -21,15 +21,11 @@ Results go to ``.bench/peers.json``. Exit code 0 only if all books were right.
 
 import argparse
 import asyncio
-import os
-import platform
-import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path as File
 from tempfile import TemporaryDirectory
@@ -41,8 +37,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.harness.bare_server import Certificates
-from tests.harness.captures import ROOT
 from tests.interop.compare import tls_in_front
+from tests.performance import baseline_metrics
+from tests.performance import report as reports
 from tests.performance import workload as workloads
 from tests.performance.duet import Columns, Timings, estimate
 from tests.performance.figures import Figure, Path, Report, measured, path_of
@@ -172,7 +169,7 @@ async def measure(python: str, effort: Effort, console: Console) -> Report:
                     ground = by_venue[each.workload.venue]
                     results.add_run(index, each, await contests.offline(processes, str(file), index, each, ground))
 
-            facts, done = machine(), 0
+            facts, done = baseline_metrics.machine(), 0
             while done < effort.groups or time.monotonic() < deadline:
                 async with crew.crew(ENTRIES, python, environment) as processes:
                     await offline(processes)
@@ -186,12 +183,7 @@ async def measure(python: str, effort: Effort, console: Console) -> Report:
                                 spent = await contests.whole_way(process, ground, effort.live_s)
                                 results.add_spent(ground.exchange.venue, process.entry, spent)
     facts["groups"] = str(done)
-    return Report(facts, _commit(), datetime.now(UTC).isoformat(timespec="seconds"), results.figures(given), results.failures)
-
-
-def machine() -> dict[str, str]:
-    """What all of it ran on."""
-    return {"cores": str(os.cpu_count()), "system": platform.platform()}
+    return Report(facts, baseline_metrics.commit(), baseline_metrics.now(), results.figures(given), results.failures)
 
 
 async def _facts(processes: Sequence[Process]) -> dict[str, str]:
@@ -201,11 +193,6 @@ async def _facts(processes: Sequence[Process]) -> dict[str, str]:
 
 def _words(facts: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())
-
-
-def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 def table(report: Report, venue: str) -> Table:
@@ -258,8 +245,9 @@ def main() -> int:
         console.print(str(error), style="red", soft_wrap=True)
         return 1
     content = msgspec.json.format(msgspec.json.encode(report))
-    (ROOT / ".bench").mkdir(exist_ok=True)
-    (ROOT / ".bench" / "peers.json").write_bytes(content)
+    baseline_metrics.FOLDER.mkdir(exist_ok=True)
+    (baseline_metrics.FOLDER / "peers.json").write_bytes(content)
+    reports.draw(reports.read(baseline_metrics.FOLDER / "peers.json"), baseline_metrics.FOLDER)
     if given.json:
         print(content.decode())
     else:
