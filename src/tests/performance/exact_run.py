@@ -22,8 +22,6 @@ import msgspec
 
 from infrastructure.clock import Clock
 from infrastructure.events import Architecture
-from infrastructure.networking.websocket.lane import Lane
-from infrastructure.networking.websocket.pipeline import LaneType
 from tests.harness.variants import VARIANTS, Variant
 from tests.performance import hardware
 from tests.performance.probe import FunctionRow, Probe, load_from
@@ -217,8 +215,8 @@ def stretches(workload: Workload) -> list[tuple[str, Blocks]]:
 class Way:
     """A feed that takes frames in one variant."""
 
-    def __init__(self, workload: Workload, variant: Variant, lane_type: LaneType = Lane) -> None:
-        self._subject = Subject(workload, variant, clock=counted_clock(), lane_type=lane_type)
+    def __init__(self, workload: Workload, variant: Variant) -> None:
+        self._subject = Subject(workload, variant, clock=counted_clock())
         self._taken = 0
 
     async def warm_up(self, blocks: Blocks) -> None:
@@ -290,11 +288,11 @@ def run_job(kind: Kind, probe: Probe, folder: Path, number: int) -> None:
     job = msgspec.json.decode((folder / f"job-{number:04}").read_bytes(), type=Job)
     (workload,) = read(folder / job.workload)
     variant = VARIANTS[job.variant]
-    ways: list[Way | Staged] = [Way(workload, variant)]
-    if kind == "simulated" and variant == DIRECT:
-        ways.insert(0, Staged(workload))
     loop = CountedLoop()
     with nullcontext() if job.metrics is None else metrics_as(counts=job.metrics):
+        ways: list[Way | Staged] = [Way(workload, variant)]
+        if kind == "simulated" and variant == DIRECT:
+            ways.insert(0, Staged(workload))
         windows = loop.run_until_complete(count_ways(ways, workload, counter(kind, probe)))
     loop.close()
     failures = [failure for way in ways for failure in way.failures()]
