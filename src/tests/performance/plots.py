@@ -68,7 +68,7 @@ def latency(
 ) -> str | None:
     """A panel for each venue: one public channel in both architectures.
 
-    Without ``channels`` it is the one whose median latency, direct, is the median of the venue's.
+    Without ``channels`` it is, of those with the most frames, the one whose median latency, direct, is the median of the venue's.
     """
     steady = [each for each in distributions if (each.path.scope, each.path.workload) == (PUBLIC, STEADY) and each.path.variant in PAINT]
     panels = []
@@ -85,7 +85,8 @@ def latency(
 
 
 def _median_channel(distributions: Sequence[Distribution]) -> str:
-    medians = [(_median(each), each.path.channel) for each in distributions if each.path.variant == DIRECT]
+    most = max(each.samples for each in distributions)
+    medians = [(_median(each), each.path.channel) for each in distributions if each.path.variant == DIRECT and each.samples == most]
     return median_low(medians)[1] if medians else distributions[0].path.channel
 
 
