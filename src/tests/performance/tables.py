@@ -140,7 +140,9 @@ SECTIONS = (
         "Memory that stays behind of each message",
         [Column("blocks", "blocks a message", slope), Column("bytes", "bytes a message", slope)],
     ),
-    Section("metrics", "What the metrics cost", [Column("ns a frame", "metrics", in_ns), Column("instructions a frame", "metrics instructions")]),
+    Section(
+        "metrics", "What the metrics cost", [Column("ns a frame", "metrics", in_ns), Column("instructions a frame", "metrics instructions")]
+    ),
 )
 
 
